@@ -1,0 +1,1 @@
+"""The shared floor of the four services. It knows none of them."""

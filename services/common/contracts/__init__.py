@@ -1,0 +1,1 @@
+"""Wire models that cross a boundary, one file per owning service."""

@@ -1,0 +1,51 @@
+"""What all wire models share."""
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+
+
+class Wire(BaseModel):
+    """A response: unknown fields of a newer peer are ignored."""
+
+    model_config = ConfigDict(extra="ignore", protected_namespaces=())
+
+
+class Ask(BaseModel):
+    """A request: a misspelt parameter is refused, not silently dropped."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+
+
+class Page(Wire, Generic[T]):
+    """OpenAI's cursor list; the next page is asked for with ``after=<last_id>``."""
+
+    object: Literal["list"] = "list"
+    data: list[T]
+    has_more: bool = False
+    first_id: str | None = None
+    last_id: str | None = None
+
+
+class Deleted(Wire):
+    id: str
+    object: str
+    deleted: bool = True
+
+
+def _check_metadata(value: dict[str, str]) -> dict[str, str]:
+    if len(value) > 16:
+        raise ValueError("at most 16 metadata pairs are kept")
+    for key, text in value.items():
+        if len(key) > 64 or len(text) > 512:
+            raise ValueError("metadata keys hold at most 64 characters, values at most 512")
+    return value
+
+
+Metadata = Annotated[dict[str, str], AfterValidator(_check_metadata)]
+
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00/]+$")]
+Attributes = dict[str, str | bool | float]

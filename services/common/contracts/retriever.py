@@ -1,0 +1,171 @@
+"""The retriever's wire: vector stores, passages, ingestion and search."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from services.common.contracts.base import Ask, Attributes, Id, Metadata, Name, Wire
+
+
+class VectorStoreCreate(Ask):
+    name: Name | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class VectorStoreUpdate(Ask):
+    name: Name | None = None
+    metadata: Metadata | None = None
+
+
+class FileCounts(Wire):
+    in_progress: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    total: int = 0
+
+
+class VectorStore(Wire):
+    """``passages`` counts what is searchable; ``in_progress`` while any ingestion runs."""
+
+    id: str
+    object: Literal["vector_store"] = "vector_store"
+    created_at: int
+    name: str | None
+    status: Literal["expired", "in_progress", "completed"]
+    usage_bytes: int
+    file_counts: FileCounts
+    last_active_at: int | None
+    metadata: dict[str, str]
+    passages: int
+
+
+class PassageInput(Ask):
+    """One line of a bulk ingestion. ``id`` is the caller's own, unique in the store; a passage sent
+    again under the same id replaces the old one. ``doc_id`` names the document it was cut from."""
+
+    id: Id
+    text: Annotated[str, Field(min_length=1, max_length=100_000)]
+    title: Annotated[str, Field(max_length=1_000)] = ""
+    doc_id: Id | None = None
+    attributes: Attributes = Field(default_factory=dict)
+
+
+class Passage(Wire):
+    id: str
+    doc_id: str
+    title: str
+    text: str
+    attributes: Attributes = Field(default_factory=dict)
+
+
+class Ingestion(Wire):
+    """Passages on their way in: ``received`` are stored, ``embedded`` of them searchable."""
+
+    id: str
+    object: Literal["vector_store.ingestion"] = "vector_store.ingestion"
+    vector_store_id: str
+    created_at: int
+    finished_at: int | None
+    status: Literal["in_progress", "completed", "failed", "cancelled"]
+    received: int
+    embedded: int
+    error: str | None
+
+
+class PassagesAsk(Ask):
+    ids: Annotated[list[Id], Field(min_length=1, max_length=10_000)]
+
+
+class PassagesFound(Wire):
+    """Passages in the order asked for; ``missing`` lists ids the store does not hold."""
+
+    data: list[Passage]
+    missing: list[str]
+
+
+class ComparisonFilter(Ask):
+    key: Annotated[str, Field(min_length=1, max_length=64)]
+    type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
+    value: str | bool | float | list[str | float]
+
+
+class CompoundFilter(Ask):
+    type: Literal["and", "or"]
+    filters: Annotated[
+        list["ComparisonFilter | CompoundFilter"], Field(min_length=1, max_length=32)
+    ]
+
+
+Filter = ComparisonFilter | CompoundFilter
+
+
+class RankingOptions(Ask):
+    ranker: Literal["none", "auto", "default-2024-11-15"] = "auto"
+    score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+Query = Annotated[str, Field(min_length=1, max_length=20_000)]
+SearchMode = Literal["hybrid", "vector", "text"]
+
+
+class SearchAsk(Ask):
+    """``mode`` is ours: ``hybrid`` fuses vector and full-text rank, the others use one of them."""
+
+    query: Query | Annotated[list[Query], Field(min_length=1, max_length=16)]
+    max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
+    filters: Filter | None = None
+    ranking_options: RankingOptions = Field(default_factory=RankingOptions)
+    rewrite_query: Literal[False] = False
+    mode: SearchMode = "hybrid"
+
+
+class Content(Wire):
+    type: Literal["text"] = "text"
+    text: str
+
+
+class SearchResult(Wire):
+    """A passage found; for OpenAI's clients ``file_id`` is its document, ``filename`` its title."""
+
+    file_id: str
+    filename: str
+    score: float
+    attributes: Attributes | None
+    content: list[Content]
+    passage_id: str
+    doc_id: str
+    title: str
+
+    @property
+    def text(self) -> str:
+        return "\n".join(part.text for part in self.content)
+
+
+class SearchPage(Wire):
+    object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
+    search_query: list[str]
+    data: list[SearchResult]
+    has_more: bool = False
+    next_page: str | None = None
+
+
+class BatchQuery(Ask):
+    query: Query
+    filters: Filter | None = None
+
+
+class BatchSearchAsk(Ask):
+    """Many questions in one request; embedded in one batch, answered in their order."""
+
+    queries: Annotated[list[BatchQuery], Field(min_length=1, max_length=1_000)]
+    max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
+    mode: SearchMode = "hybrid"
+
+
+class BatchSearchResults(Wire):
+    object: Literal["vector_store.batch_search_results"] = "vector_store.batch_search_results"
+    data: list[list[SearchResult]]
+
+
+JsonObject = dict[str, Any]

@@ -1,0 +1,119 @@
+"""One engine a process, one transaction a request or task, one schema a service."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import Connection, MetaData, create_engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+log = structlog.get_logger(__name__)
+
+_AFTER_COMMIT = "fineproof_after_commit"
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def service_metadata(schema: str) -> MetaData:
+    """Metadata of one service's tables, all of them in its own PostgreSQL schema."""
+    return MetaData(schema=schema, naming_convention=NAMING)
+
+
+class Database:
+    """The connection pool of one process."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 5, "application_name": "fineproof"},
+        )
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Commit on leaving, roll back on an error, then run what waited for the commit."""
+        with self._sessions() as session:
+            with session.begin():
+                yield session
+            for callback in session.info.pop(_AFTER_COMMIT, []):
+                try:
+                    callback()
+                except Exception as error:  # the row is committed; the sweeper sends it again
+                    log.warning("after_commit_failed", error=repr(error))
+
+    def ping(self) -> None:
+        with self.engine.connect() as connection:
+            connection.execute(text("select 1"))
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def after_commit(session: Session, callback: Callable[[], object]) -> None:
+    """Run ``callback`` once the transaction of ``session`` is committed; never if it rolls back.
+
+    What it does must be safe to lose: the process may die in between.
+    """
+    session.info.setdefault(_AFTER_COMMIT, []).append(callback)
+
+
+def migrate(url: str, *, schema: str, migrations: Path) -> None:
+    """Bring ``schema`` to the newest revision under ``migrations``.
+
+    Several processes may start at once: an advisory lock lets one work and the others find it done.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            connection.execute(
+                text("select pg_advisory_lock(hashtext(:name))"), {"name": "fineproof.migrate"}
+            )
+            connection.execute(text(f'create schema if not exists "{schema}"'))
+            connection.commit()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.execute(
+                text("select pg_advisory_unlock(hashtext(:name))"), {"name": "fineproof.migrate"}
+            )
+            connection.commit()
+    finally:
+        engine.dispose()
+
+
+def run_migrations(metadata: MetaData) -> None:
+    """The body of each service's ``migrations/env.py``."""
+
+    def run(connection: Connection) -> None:
+        context.configure(
+            connection=connection,
+            target_metadata=metadata,
+            version_table_schema=metadata.schema,
+            include_schemas=True,
+            include_name=lambda name, kind, _: kind != "schema" or name == metadata.schema,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+    connection = context.config.attributes.get("connection")
+    if connection is None:  # `alembic -x url=…` from a shell
+        engine = create_engine(context.get_x_argument(as_dictionary=True)["url"])
+        with engine.begin() as opened:
+            run(opened)
+    else:
+        run(connection)
+        connection.commit()
