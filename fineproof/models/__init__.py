@@ -1,0 +1,1 @@
+"""Chat models as folders that vLLM and transformers read."""
