@@ -20,14 +20,15 @@ class PeerClient:
     """A service reached over HTTP.
 
     Takes the ``httpx.AsyncClient`` it speaks through, so that a test can hand in a transport bound
-    to the real application. Requests that are safe to repeat are tried three times when the peer
-    cannot be reached or says 503; others once.
+    to the real application. Requests that are safe to repeat are tried ``attempts`` times when the
+    peer cannot be reached or says 503; others once.
     """
 
     service = "peer"
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, *, attempts: int = 3) -> None:
         self.http = http
+        self.attempts = attempts
 
     @classmethod
     @asynccontextmanager
@@ -41,7 +42,7 @@ class PeerClient:
     async def _call(
         self, method: str, path: str, *, safe: bool | None = None, **request: Any
     ) -> httpx.Response:
-        attempts = 3 if (method == "GET" if safe is None else safe) else 1
+        attempts = self.attempts if (method == "GET" if safe is None else safe) else 1
         async for attempt in AsyncRetrying(
             stop=stop_after_attempt(attempts),
             wait=wait_exponential_jitter(initial=0.2, max=2),
