@@ -60,7 +60,8 @@ def configure_logging(service: str, level: str) -> None:
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True  # ours says more
     # httpx logs every URL at INFO; a URL may name a private host.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class Metrics:
