@@ -135,11 +135,8 @@ class _Writing:
         return self._file, _Seen()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is not None:
-            # On an object store closing would publish the partial object; discard() does not.
-            getattr(self._file, "discard", self._file.close)()
-            if self._fs.exists(self._partial):
-                self._fs.rm_file(self._partial)
-            return
         self._file.close()
+        if kind is not None:
+            self._fs.rm_file(self._partial)
+            return
         self._fs.mv(self._partial, self._path)

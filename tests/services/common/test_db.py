@@ -24,9 +24,14 @@ def test_what_waits_for_the_commit_runs_after_it(db: Database) -> None:
 
 def test_a_rolled_back_transaction_sends_nothing(db: Database) -> None:
     seen: list[str] = []
-    with pytest.raises(RuntimeError), db.transaction() as session:
-        after_commit(session, lambda: seen.append("sent"))
-        raise RuntimeError
+
+    def fail() -> None:
+        with db.transaction() as session:
+            after_commit(session, lambda: seen.append("sent"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert seen == []
 
 
