@@ -1,11 +1,8 @@
 """The steps of an experiment, each remembered, so that a second run goes on where one stopped."""
 
 import asyncio
-import hashlib
-import json
 import shutil
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 
 from fineproof.errors import UserError
 from fineproof.experiment.dataset import Dataset, passage_lines
+from fineproof.experiment.memory import Memory
 from fineproof.experiment.progress import Board
 from fineproof.experiment.specification import Specification
 from services.common.clients.evaluator import EvaluatorClient
@@ -36,58 +34,8 @@ from services.common.contracts.trainer import (
     Supervised,
     SupervisedHyperparameters,
 )
-from services.common.errors import NotFound
 
 POLL_SECONDS = 1.0
-
-
-class Memory:
-    """What a run has made so far, by step: ``state.json`` in its folder, rewritten after each.
-
-    A step is remembered under the hash of what it was made from; a changed specification or data
-    set therefore makes anew what depends on it and keeps the rest.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "state.json"
-        self._steps: dict[str, str] = {}
-        if self._path.exists():
-            self._steps = json.loads(self._path.read_text())
-
-    async def once(
-        self,
-        step: str,
-        inputs: str,
-        make: Callable[[], Awaitable[str]],
-        still_there: Callable[[str], Awaitable[object]],
-    ) -> str:
-        """The id that ``step`` made; made now if it never was, or the stack has forgotten it."""
-        key = _key(step, inputs)
-        if (known := self._steps.get(key)) is not None:
-            try:
-                await still_there(known)
-            except NotFound:
-                pass
-            else:
-                return known
-        made = await make()
-        self._steps[key] = made
-        self._save()
-        return made
-
-    def forget(self, step: str, inputs: str) -> None:
-        """Make ``step`` anew next time: what it made has failed."""
-        self._steps.pop(_key(step, inputs), None)
-        self._save()
-
-    def _save(self) -> None:
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(self._steps, indent=2))
-        partial.replace(self._path)
-
-
-def _key(step: str, inputs: str) -> str:
-    return f"{step}:{hashlib.sha256(inputs.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)
@@ -199,7 +147,13 @@ class _Run:
                 suffix=arm.name,
                 seed=arm.seed,
                 metadata={"study": self.specification.name, "dataset": self.dataset.name[:512]},
-                method=Method(supervised=Supervised(hyperparameters=with_store(arm.tune, store))),
+                method=Method(
+                    supervised=Supervised(
+                        hyperparameters=with_store(
+                            arm.tune, store, k=self.specification.retrieval.max_num_results
+                        )
+                    )
+                ),
             )
             for arm in self.specification.arms
             if arm.tune is not None
@@ -326,11 +280,13 @@ class _Timed:
         self._timings[self._name] = time.monotonic() - self._started
 
 
-def with_store(tune: SupervisedHyperparameters, store: str) -> SupervisedHyperparameters:
-    """Point recipe ``rag`` at the vector store just filled, unless it names one."""
+def with_store(tune: SupervisedHyperparameters, store: str, k: int) -> SupervisedHyperparameters:
+    """Have recipe ``rag`` read ``k`` passages of ``store``, as the experiment will, by default."""
     if tune.recipe == "qa" or tune.retrieval is not None:
         return tune
-    return tune.model_copy(update={"retrieval": Retrieval(vector_store_id=store)})
+    return tune.model_copy(
+        update={"retrieval": Retrieval(vector_store_id=store, max_num_results=k)}
+    )
 
 
 def start_over(out: Path) -> None:
