@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fineproof.errors import UserError
+
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
 # How far each listener lies from FINEPROOF_PORT. PostgreSQL listens on a Unix socket.
@@ -19,7 +21,7 @@ OFFSETS: Mapping[str, int] = {
 }
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A sentence that says which variable to change, and to what."""
 
 

@@ -30,7 +30,7 @@ _SOCKET_PATH_BYTES = 107  # sun_path of sockaddr_un, less its NUL; see unix(7)
 
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
-    "max_connections": "100",
+    "max_connections": "200",
     "shared_buffers": "256MB",
     "maintenance_work_mem": "256MB",  # an HNSW index is built in it
     "unix_socket_permissions": "0700",
@@ -96,6 +96,7 @@ def prepare(folder: Path) -> None:
     data = folder.resolve() / "data"
     if (data / "PG_VERSION").exists():
         _forget_dead_postmaster(data)
+        _wait_for_orphans(data)
         return
     unfinished = data.with_name("data.new")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -223,3 +224,22 @@ def _forget_dead_postmaster(data: Path) -> None:
         alive = False
     if not alive:
         lock.unlink()
+
+
+def _wait_for_orphans(data: Path, seconds: float = 10.0) -> None:
+    """Let the children of a killed postmaster notice and go: a new one refuses beside them.
+
+    Each leads a session of its own and has overwritten its environment; its working folder tells.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not any(_works_in(process, data) for process in psutil.process_iter(["name"])):
+            return
+        time.sleep(0.05)
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return bool(process.info["name"] == "postgres" and process.cwd() == str(folder))
+    except psutil.Error:
+        return False

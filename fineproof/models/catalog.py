@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from fineproof.errors import UserError
+
 MANIFEST = "fineproof.json"
 
 
-class ModelError(Exception):
+class ModelError(UserError):
     """A sentence that says what is wrong with a model and what to do."""
 
 
