@@ -1,0 +1,1 @@
+"""Vector stores, their passages, and the search over them."""

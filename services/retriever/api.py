@@ -1,0 +1,111 @@
+"""The retriever's routes."""
+
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
+
+from services.common.app import SessionDep
+from services.common.contracts import retriever as wire
+from services.common.contracts.base import Deleted, Page
+from services.common.errors import InvalidRequest
+from services.common.pagination import CursorDep
+from services.retriever import ingestion, service
+from services.retriever.deps import DatabaseDep, EmbedderDep, QueueDep, SettingsDep
+
+router = APIRouter(prefix="/v1/vector_stores", tags=["vector stores"])
+
+# The body is read as a stream, so FastAPI cannot describe it by itself.
+_JSON_LINES = {
+    "requestBody": {
+        "required": True,
+        "description": "One passage a line.",
+        "content": {"application/x-ndjson": {"schema": wire.PassageInput.model_json_schema()}},
+    }
+}
+
+
+@router.post("")
+def create_store(ask: wire.VectorStoreCreate, session: SessionDep) -> wire.VectorStore:
+    return service.create_store(session, ask)
+
+
+@router.get("")
+def list_stores(cursor: CursorDep, session: SessionDep) -> Page[wire.VectorStore]:
+    return service.stores(session, cursor)
+
+
+@router.get("/{store_id}")
+def retrieve_store(store_id: str, session: SessionDep) -> wire.VectorStore:
+    return service.store(session, store_id)
+
+
+@router.post("/{store_id}")
+def update_store(
+    store_id: str, ask: wire.VectorStoreUpdate, session: SessionDep
+) -> wire.VectorStore:
+    return service.update_store(session, store_id, ask)
+
+
+@router.delete("/{store_id}")
+def delete_store(store_id: str, session: SessionDep) -> Deleted:
+    return service.delete_store(session, store_id)
+
+
+@router.post("/{store_id}/passages", status_code=202, openapi_extra=_JSON_LINES)
+async def ingest(
+    store_id: str, request: Request, db: DatabaseDep, queue: QueueDep, settings: SettingsDep
+) -> wire.Ingestion:
+    body = _body(request)
+    limit = settings.max_ingestion_bytes
+    return await ingestion.receive(db, queue, store_id, body, max_bytes=limit)
+
+
+@router.get("/{store_id}/ingestions")
+def list_ingestions(store_id: str, cursor: CursorDep, session: SessionDep) -> Page[wire.Ingestion]:
+    return service.ingestions(session, store_id, cursor)
+
+
+@router.get("/{store_id}/ingestions/{ingestion_id}")
+def retrieve_ingestion(store_id: str, ingestion_id: str, session: SessionDep) -> wire.Ingestion:
+    return service.ingestion(session, store_id, ingestion_id)
+
+
+@router.post("/{store_id}/passages/get")
+def get_passages(store_id: str, ask: wire.PassagesAsk, session: SessionDep) -> wire.PassagesFound:
+    return service.passages(session, store_id, ask)
+
+
+@router.get("/{store_id}/passages/{passage_id}")
+def retrieve_passage(store_id: str, passage_id: str, session: SessionDep) -> wire.Passage:
+    return service.passage(session, store_id, passage_id)
+
+
+@router.post("/{store_id}/search")
+def search(
+    store_id: str,
+    ask: wire.SearchAsk,
+    session: SessionDep,
+    embedder: EmbedderDep,
+    settings: SettingsDep,
+) -> wire.SearchPage:
+    return service.search(session, embedder, store_id, ask, ef_search=settings.ef_search)
+
+
+@router.post("/{store_id}/search/batch")
+def search_batch(
+    store_id: str,
+    ask: wire.BatchSearchAsk,
+    session: SessionDep,
+    embedder: EmbedderDep,
+    settings: SettingsDep,
+) -> wire.BatchSearchResults:
+    return service.search_batch(session, embedder, store_id, ask, ef_search=settings.ef_search)
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        raise InvalidRequest("The body ended early; nothing was stored.") from None

@@ -1,0 +1,169 @@
+"""What may answer a query: the SQL of search.
+
+Both functions answer many queries in one statement and give, for each query in order, the keys
+and scores of at most ``limit`` passages, best first.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    REAL,
+    ColumnElement,
+    Integer,
+    Text,
+    cast,
+    func,
+    literal,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
+from sqlalchemy.orm import Session
+
+from services.retriever.models import DIMENSIONS, LANGUAGE, Passage, PassageVector
+from services.retriever.ranking import Scored, best_first
+
+# ts_rank's weights of D, C, B and A words: a word of the title counts a little more.
+_WEIGHTS = [0.8, 0.8, 0.8, 1.0]
+
+
+def set_breadth(session: Session, ef_search: int) -> None:
+    """For this transaction: how far HNSW looks, and that it looks on until the limit is met.
+
+    Without the latter a filter is applied to the nearest ``ef_search`` of *all* stores only.
+    """
+    session.execute(
+        select(
+            func.set_config("hnsw.ef_search", str(ef_search), True),
+            func.set_config("hnsw.iterative_scan", "relaxed_order", True),
+        )
+    )
+
+
+def nearest(
+    session: Session,
+    store_id: str,
+    vectors: npt.NDArray[np.float32],
+    where: ColumnElement[bool] | None,
+    *,
+    limit: int,
+) -> list[list[Scored]]:
+    """Passages by cosine similarity to each row of ``vectors``; negative similarity counts as 0."""
+    asked = select(
+        func.unnest(cast(list(range(len(vectors))), ARRAY(Integer))).label("n"),
+        func.unnest(cast(vectors.tolist(), ARRAY(HALFVEC(DIMENSIONS), dimensions=1))).label("vector"),
+    ).cte("asked")
+    distance = PassageVector.embedding.cosine_distance(asked.c.vector)
+    hit = select(PassageVector.passage_pk.label("pk"), (1 - distance).label("score"))
+    if where is not None:
+        hit = hit.join(Passage, Passage.pk == PassageVector.passage_pk).where(where)
+    near = hit.where(PassageVector.store_id == store_id).order_by(distance).limit(limit).lateral()
+    rows = session.execute(
+        select(asked.c.n, near.c.pk, near.c.score).select_from(asked).join(near, true())
+    )
+    found: list[list[Scored]] = [[] for _ in vectors]
+    for n, pk, score in rows:
+        found[n].append((pk, min(max(score, 0.0), 1.0)))
+    return [best_first(hits) for hits in found]  # relaxed order may swap neighbours
+
+
+def matching(
+    session: Session,
+    store_id: str,
+    queries: Sequence[str],
+    where: ColumnElement[bool] | None,
+    *,
+    passages: int,
+    limit: int,
+) -> list[list[Scored]]:
+    """Passages that share any word with each query, by how much of it they cover.
+
+    The score is the share of the query's weight found in the passage: each word weighs its inverse
+    document frequency among ``passages`` (Robertson and Spärck Jones, as in BM25) times its
+    ``ts_rank`` there, which grows with repetition and stays below 1. PostgreSQL's rank of a whole
+    query knows no frequencies: a word of every passage would count as much as a name.
+    """
+    words = _words(queries)
+    terms = (
+        select(words.c.lexeme, _as_tsquery(words.c.lexeme).label("term")).distinct().cte("terms")
+    )
+    matches = Passage.lexemes.op("@@")(terms.c.term)
+    posting = select(
+        terms.c.lexeme,
+        Passage.pk,
+        func.ts_rank(cast(_WEIGHTS, ARRAY(REAL)), Passage.lexemes, terms.c.term).label("rank"),
+    ).join(Passage, (Passage.store_id == store_id) & matches)
+    if where is not None:
+        posting = posting.where(where)
+    postings = posting.cte("postings")
+    found_in = select(postings.c.lexeme, func.count().label("df")).group_by(postings.c.lexeme)
+    weights = _weights(terms, found_in.cte("found_in"), passages)
+    totals = (
+        select(words.c.n, func.sum(weights.c.weight).label("total"))
+        .join(weights, weights.c.lexeme == words.c.lexeme)
+        .group_by(words.c.n)
+        .cte("totals")
+    )
+    score = func.sum(weights.c.weight * postings.c.rank)
+    scored = (
+        select(
+            words.c.n,
+            postings.c.pk,
+            score.label("score"),
+            func.row_number()
+            .over(partition_by=words.c.n, order_by=(score.desc(), postings.c.pk))
+            .label("place"),
+        )
+        .join(postings, postings.c.lexeme == words.c.lexeme)
+        .join(weights, weights.c.lexeme == words.c.lexeme)
+        .group_by(words.c.n, postings.c.pk)
+        .subquery()
+    )
+    rows = session.execute(
+        select(scored.c.n, scored.c.pk, scored.c.score / totals.c.total)
+        .join(totals, totals.c.n == scored.c.n)
+        .where(scored.c.place <= limit)
+    )
+    found: list[list[Scored]] = [[] for _ in queries]
+    for n, pk, share in rows:
+        found[n].append((pk, float(share)))
+    return [best_first(hits) for hits in found]
+
+
+def _words(queries: Sequence[str]) -> CTE:
+    """The stemmed words of each query but for stop words: ``(n, lexeme)``."""
+    asked = select(
+        func.unnest(cast(list(range(len(queries))), ARRAY(Integer))).label("n"),
+        func.unnest(cast(list(queries), ARRAY(Text))).label("query"),
+    ).cte("asked")
+    language = cast(LANGUAGE, REGCONFIG)
+    word = (
+        func.unnest(func.to_tsvector(language, asked.c.query))
+        .table_valued("lexeme", "positions", "weights")
+        .render_derived()
+        .lateral()
+    )
+    return select(asked.c.n, word.c.lexeme).select_from(asked).join(word, true()).cte("words")
+
+
+def _as_tsquery(lexeme: ColumnElement[str]) -> ColumnElement[str]:
+    """The query for one word that is stemmed already, quoted as tsquery's syntax wants it."""
+    escaped = func.replace(func.replace(lexeme, "\\", "\\\\"), "'", "''")
+    return cast(func.concat("'", escaped, "'"), TSQUERY)
+
+
+def _weights(terms: CTE, found_in: CTE, passages: int) -> CTE:
+    """Each word's ``ln(1 + (N - df + 0.5) / (df + 0.5))``; a word found nowhere has the largest."""
+    df = func.coalesce(found_in.c.df, 0)
+    # df may pass N while passages still wait for their vectors.
+    rarity = (func.greatest(literal(passages) - df, 0) + 0.5) / (df + 0.5)
+    return (
+        select(terms.c.lexeme, func.ln(1 + rarity).label("weight"))
+        .outerjoin(found_in, found_in.c.lexeme == terms.c.lexeme)
+        .cte("weights")
+    )

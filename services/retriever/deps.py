@@ -1,0 +1,36 @@
+"""What routes are given: everything the lifespan opened."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from services.common.db import Database
+from services.common.tasks import TaskQueue
+from services.retriever.embedding import Embedder
+from services.retriever.settings import RetrieverSettings
+
+
+def get_settings(request: Request) -> RetrieverSettings:
+    settings: RetrieverSettings = request.app.state.settings
+    return settings
+
+
+def get_database(request: Request) -> Database:
+    database: Database = request.app.state.db
+    return database
+
+
+def get_queue(request: Request) -> TaskQueue:
+    queue: TaskQueue = request.app.state.queue
+    return queue
+
+
+def get_embedder(request: Request) -> Embedder:
+    embedder: Embedder = request.app.state.embedder
+    return embedder
+
+
+SettingsDep = Annotated[RetrieverSettings, Depends(get_settings)]
+DatabaseDep = Annotated[Database, Depends(get_database)]
+QueueDep = Annotated[TaskQueue, Depends(get_queue)]
+EmbedderDep = Annotated[Embedder, Depends(get_embedder)]

@@ -1,0 +1,93 @@
+"""Texts to vectors: the retriever's only contact with torch."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from services.common.errors import Unavailable
+from services.retriever.models import DIMENSIONS
+from services.retriever.settings import RetrieverSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Embedder:
+    """A sentence-transformers model, loaded once a process and used by one thread at a time."""
+
+    def __init__(
+        self, model: str, *, device: str = "cpu", batch_size: int = 32, threads: int | None = None
+    ) -> None:
+        self._name = model
+        self._device = device
+        self._batch_size = batch_size
+        self._threads = threads
+        self._model: Any = None
+        self._failure: str | None = None
+        # The Rust tokenizer raises "Already borrowed" when two threads use it at once.
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_settings(cls, settings: RetrieverSettings) -> Self:
+        return cls(
+            settings.embedding_model,
+            device=settings.embedding_device,
+            batch_size=settings.embedding_batch_size,
+            threads=settings.torch_threads,
+        )
+
+    def load_in_background(self) -> None:
+        threading.Thread(target=self._try_to_load, name="embedder", daemon=True).start()
+
+    def _try_to_load(self) -> None:
+        try:
+            self.load()
+        except Exception as error:
+            self._failure = f"The embedding model cannot be loaded: {error}"
+            log.exception("embedding_model_not_loaded")
+
+    def load(self) -> None:
+        """Load the model unless it is there; whatever the libraries raise goes through.
+
+        Raises ``ValueError`` for a model whose vectors do not fit the table.
+        """
+        with self._lock:
+            if self._model is not None:
+                return
+            import torch
+            from sentence_transformers import SentenceTransformer
+
+            if self._threads is not None:
+                torch.set_num_threads(self._threads)
+            model = SentenceTransformer(self._name, device=self._device)
+            size = model.encode(["a"], show_progress_bar=False).shape[1]
+            if size != DIMENSIONS:
+                raise ValueError(f"its vectors have {size} dimensions, the store's {DIMENSIONS}")
+            self._model = model
+            log.info("embedding_model_loaded", model=self._name, device=self._device)
+
+    def check(self) -> None:
+        """Raise ``Unavailable`` while the model is not there."""
+        if self._model is None:
+            raise Unavailable(
+                self._failure or "The embedding model is being loaded; try again in a moment.",
+                code="not_ready",
+                headers={"Retry-After": "2"},
+            )
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Vectors of length 1, shape ``(len(texts), 384)``; the model reads a text's first 256
+        tokens (all-MiniLM-L6-v2), the rest is found by full text only."""
+        self.check()
+        with self._lock:
+            vectors = self._model.encode(
+                list(texts),
+                batch_size=self._batch_size,
+                normalize_embeddings=True,
+                convert_to_numpy=True,
+                show_progress_bar=False,
+            )
+        return np.asarray(vectors, dtype=np.float32)

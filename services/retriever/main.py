@@ -1,0 +1,49 @@
+"""The retriever's application: ``uvicorn services.retriever.main:app``."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from services.common.app import create_service
+from services.common.tasks import TaskQueue, make_celery
+from services.retriever.api import router
+from services.retriever.embedding import Embedder
+from services.retriever.settings import RetrieverSettings
+
+_STORE = r"/v1/vector_stores/[^/]+"
+
+
+def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
+    settings = settings or RetrieverSettings()
+
+    @asynccontextmanager
+    async def resources(app: FastAPI) -> AsyncIterator[None]:
+        app.state.queue = TaskQueue(make_celery("retriever", settings.redis_url))
+        app.state.embedder = Embedder.from_settings(settings)
+        app.state.embedder.load_in_background()
+        try:
+            yield
+        finally:
+            app.state.queue.close()
+
+    return create_service(
+        "retriever",
+        settings,
+        routers=[router],
+        migrations=Path(__file__).parent / "migrations",
+        resources=resources,
+        ready=lambda app: app.state.embedder.check(),
+        read_posts=rf"{_STORE}/(search|search/batch|passages/get)",
+        streamed=lambda path: re.fullmatch(rf"{_STORE}/passages", path) is not None,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """Build ``app`` when the server asks for it, so that importing this module does no work."""
+    if name == "app":
+        return create_app()
+    raise AttributeError(name)

@@ -1,0 +1,111 @@
+"""The retriever's tables."""
+
+from typing import Any
+
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import BigInteger, Computed, ForeignKey, Identity, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from services.common.db import service_metadata
+from services.common.leases import Leased
+
+DIMENSIONS = 384
+
+# The language passages are stemmed in; part of an index, so it changes by a migration only.
+LANGUAGE = "english"
+
+
+class Base(DeclarativeBase):
+    metadata = service_metadata("retriever")
+
+
+class VectorStore(Base):
+    """``passages`` counts those with a vector, ``usage_bytes`` the UTF-8 bytes of all texts.
+
+    Whoever adds, replaces or embeds passages holds this row's lock (``storage.lock_store``): it
+    keeps the two counters true and makes writers of one store take turns instead of deadlocking.
+    """
+
+    __tablename__ = "vector_stores"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    last_active_at: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str | None]
+    metadata_: Mapped[dict[str, str]] = mapped_column("metadata", JSONB)
+    passages: Mapped[int] = mapped_column(BigInteger, default=0)
+    usage_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Ingestion(Base, Leased):
+    __tablename__ = "ingestions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    store_id: Mapped[str] = mapped_column(
+        ForeignKey("vector_stores.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
+    status: Mapped[str]
+    received: Mapped[int] = mapped_column(BigInteger)
+    embedded: Mapped[int] = mapped_column(BigInteger)
+    error: Mapped[str | None]
+
+
+class Passage(Base):
+    """``ingestion_id`` is the last that brought it; ``lexemes`` marks the title A, the text D."""
+
+    __tablename__ = "passages"
+
+    pk: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    store_id: Mapped[str] = mapped_column(ForeignKey("vector_stores.id", ondelete="CASCADE"))
+    id: Mapped[str]
+    doc_id: Mapped[str]
+    title: Mapped[str]
+    text: Mapped[str]
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    ingestion_id: Mapped[str]
+    lexemes: Mapped[Any] = mapped_column(
+        TSVECTOR,
+        Computed(
+            f"setweight(to_tsvector('{LANGUAGE}', title), 'A') || "
+            f"setweight(to_tsvector('{LANGUAGE}', text), 'D')"
+        ),
+        deferred=True,
+    )
+
+    __table_args__ = (
+        UniqueConstraint("store_id", "id"),
+        Index(None, "store_id", "doc_id"),
+        Index(None, "ingestion_id", "pk"),
+        Index(None, "lexemes", postgresql_using="gin"),
+        Index(
+            None,
+            "attributes",
+            postgresql_using="gin",
+            postgresql_ops={"attributes": "jsonb_path_ops"},
+        ),
+    )
+
+
+class PassageVector(Base):
+    """A passage's embedding, of length 1. A passage without one is not searchable yet."""
+
+    __tablename__ = "passage_vectors"
+
+    passage_pk: Mapped[int] = mapped_column(
+        ForeignKey("passages.pk", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    store_id: Mapped[str] = mapped_column(index=True)
+    embedding: Mapped[Any] = mapped_column(HALFVEC(DIMENSIONS))
+
+    __table_args__ = (
+        Index(
+            None,
+            "embedding",
+            postgresql_using="hnsw",
+            postgresql_with={"m": 16, "ef_construction": 100},
+            postgresql_ops={"embedding": "halfvec_cosine_ops"},
+        ),
+    )

@@ -1,0 +1,232 @@
+"""The rules of vector stores, passages and search."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.orm import Session
+
+from services.common.contracts import retriever as wire
+from services.common.contracts.base import Deleted, Page
+from services.common.errors import InvalidRequest, NotFound
+from services.common.ids import new_id, now
+from services.common.pagination import Cursor, to_page
+from services.retriever import candidates, filters, storage
+from services.retriever.embedding import Embedder
+from services.retriever.models import Ingestion, Passage, VectorStore
+from services.retriever.ranking import Scored, best_of, fuse
+
+# How deep each ranking is looked at before fusion, at least.
+DEPTH = 50
+
+
+def create_store(session: Session, ask: wire.VectorStoreCreate) -> wire.VectorStore:
+    moment = now()
+    row = VectorStore(
+        id=new_id("vs"),
+        created_at=moment,
+        last_active_at=moment,
+        name=ask.name,
+        metadata_=ask.metadata,
+        passages=0,
+        usage_bytes=0,
+    )
+    storage.add(session, row)
+    return _read_store(row, {})
+
+
+def store(session: Session, store_id: str) -> wire.VectorStore:
+    row = storage.store(session, store_id)
+    return _read_store(row, storage.ingestion_counts(session, [store_id]).get(store_id, {}))
+
+
+def stores(session: Session, cursor: Cursor) -> Page[wire.VectorStore]:
+    rows, has_more = storage.stores(session, cursor)
+    counts = storage.ingestion_counts(session, [row.id for row in rows])
+    return to_page([_read_store(row, counts.get(row.id, {})) for row in rows], has_more)
+
+
+def update_store(session: Session, store_id: str, ask: wire.VectorStoreUpdate) -> wire.VectorStore:
+    """Change what the request names; an explicit null clears."""
+    row = storage.lock_store(session, store_id)
+    if "name" in ask.model_fields_set:
+        row.name = ask.name
+    if "metadata" in ask.model_fields_set:
+        row.metadata_ = ask.metadata or {}
+    row.last_active_at = now()
+    return _read_store(row, storage.ingestion_counts(session, [store_id]).get(store_id, {}))
+
+
+def delete_store(session: Session, store_id: str) -> Deleted:
+    storage.delete_store(session, store_id)
+    return Deleted(id=store_id, object="vector_store.deleted")
+
+
+def ingestion(session: Session, store_id: str, ingestion_id: str) -> wire.Ingestion:
+    return read_ingestion(storage.ingestion(session, store_id, ingestion_id))
+
+
+def ingestions(session: Session, store_id: str, cursor: Cursor) -> Page[wire.Ingestion]:
+    storage.store(session, store_id)
+    rows, has_more = storage.ingestions(session, store_id, cursor)
+    return to_page([read_ingestion(row) for row in rows], has_more)
+
+
+def passage(session: Session, store_id: str, passage_id: str) -> wire.Passage:
+    found = passages(session, store_id, wire.PassagesAsk.model_construct(ids=[passage_id]))
+    if not found.data:
+        raise NotFound(f"Vector store '{store_id}' has no passage '{passage_id}'.")
+    return found.data[0]
+
+
+def passages(session: Session, store_id: str, ask: wire.PassagesAsk) -> wire.PassagesFound:
+    storage.store(session, store_id)
+    rows = storage.passages(session, store_id, ask.ids)
+    return wire.PassagesFound(
+        data=[_read_passage(rows[key]) for key in ask.ids if key in rows],
+        missing=[key for key in ask.ids if key not in rows],
+    )
+
+
+def search(
+    session: Session, embedder: Embedder, store_id: str, ask: wire.SearchAsk, *, ef_search: int
+) -> wire.SearchPage:
+    """The passages that answer the query, or any of several queries, best first.
+
+    Scores lie in 0..1 in every mode: cosine similarity (``vector``), the share of the query's words
+    found, weighted by their rarity (``text``), or the place in both rankings (``hybrid``, where
+    1.0 is first in both and 0.5 first in one and absent from the other).
+    """
+    texts = [ask.query] if isinstance(ask.query, str) else ask.query
+    queries = [wire.BatchQuery.model_construct(query=text, filters=ask.filters) for text in texts]
+    rankings = _rank(session, embedder, store_id, queries, ask.mode, ask.max_num_results, ef_search)
+    best = [
+        (pk, score)
+        for pk, score in _merge([ranking for each in rankings for ranking in each], ask.mode)
+        if score >= ask.ranking_options.score_threshold
+    ]
+    (results,) = _results(session, [best], ask.max_num_results)
+    return wire.SearchPage(search_query=texts, data=results)
+
+
+def search_batch(
+    session: Session, embedder: Embedder, store_id: str, ask: wire.BatchSearchAsk, *, ef_search: int
+) -> wire.BatchSearchResults:
+    """What ``search`` finds for each query, at a few statements for all."""
+    rankings = _rank(
+        session, embedder, store_id, ask.queries, ask.mode, ask.max_num_results, ef_search
+    )
+    merged = [_merge(each, ask.mode) for each in rankings]
+    return wire.BatchSearchResults(data=_results(session, merged, ask.max_num_results))
+
+
+def _rank(
+    session: Session,
+    embedder: Embedder,
+    store_id: str,
+    queries: Sequence[wire.BatchQuery],
+    mode: wire.SearchMode,
+    max_num_results: int,
+    ef_search: int,
+) -> list[list[list[Scored]]]:
+    """For each query its rankings: by vector, by text, or both."""
+    for query in queries:
+        if not query.query.strip() or "\x00" in query.query:
+            raise InvalidRequest(
+                "A query must hold words, and no NUL characters.",
+                code="invalid_query",
+                param="query",
+            )
+    texts = [query.query for query in queries]
+    # Before the first statement: no connection is held while the model computes.
+    vectors = embedder.embed(texts) if mode != "text" else None
+    row = storage.store(session, store_id)
+    depth = max(DEPTH, 2 * max_num_results)
+    candidates.set_breadth(session, max(ef_search, depth))
+    rankings: list[list[list[Scored]]] = [[] for _ in queries]
+    for places in _by_filter(queries):
+        where = filters.where(queries[places[0]].filters)
+        if vectors is not None:
+            found = candidates.nearest(session, store_id, vectors[places], where, limit=depth)
+            for place, hits in zip(places, found, strict=True):
+                rankings[place].append(hits)
+        if mode != "vector":
+            asked = [texts[place] for place in places]
+            found = candidates.matching(
+                session, store_id, asked, where, passages=row.passages, limit=depth
+            )
+            for place, hits in zip(places, found, strict=True):
+                rankings[place].append(hits)
+    return rankings
+
+
+def _by_filter(queries: Sequence[wire.BatchQuery]) -> list[list[int]]:
+    """Places of the queries that share a filter: each group is one statement."""
+    groups: dict[str, list[int]] = {}
+    for place, query in enumerate(queries):
+        key = query.filters.model_dump_json() if query.filters else ""
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+
+def _merge(rankings: Sequence[Sequence[Scored]], mode: wire.SearchMode) -> list[Scored]:
+    if mode == "hybrid":
+        return fuse([[pk for pk, _ in ranking] for ranking in rankings])
+    return best_of(rankings)
+
+
+def _results(
+    session: Session, merged: Sequence[Sequence[Scored]], limit: int
+) -> list[list[wire.SearchResult]]:
+    """The first ``limit`` passages of each list; a match still without a vector is passed over."""
+    rows = storage.searchable(session, list({pk for scored in merged for pk, _ in scored}))
+    found: list[list[wire.SearchResult]] = []
+    for scored in merged:
+        known = [(rows[pk], score) for pk, score in scored if pk in rows]
+        found.append([_read_result(row, score) for row, score in known[:limit]])
+    return found
+
+
+def _read_store(row: VectorStore, counts: dict[str, int]) -> wire.VectorStore:
+    """``file_counts`` counts ingestions: they are what a client waits for."""
+    return wire.VectorStore(
+        id=row.id,
+        created_at=row.created_at,
+        name=row.name,
+        status="in_progress" if counts.get("in_progress") else "completed",
+        usage_bytes=row.usage_bytes,
+        file_counts=wire.FileCounts(total=sum(counts.values()), **counts),
+        last_active_at=row.last_active_at,
+        metadata=row.metadata_,
+        passages=row.passages,
+    )
+
+
+def read_ingestion(row: Ingestion) -> wire.Ingestion:
+    return wire.Ingestion.model_validate(
+        {
+            "vector_store_id": row.store_id,
+            **{
+                name: getattr(row, name)
+                for name in wire.Ingestion.model_fields
+                if name not in ("object", "vector_store_id")
+            },
+        }
+    )
+
+
+def _read_passage(row: Passage) -> wire.Passage:
+    return wire.Passage(
+        id=row.id, doc_id=row.doc_id, title=row.title, text=row.text, attributes=row.attributes
+    )
+
+
+def _read_result(row: Passage, score: float) -> wire.SearchResult:
+    return wire.SearchResult(
+        file_id=row.doc_id,
+        filename=row.title,
+        score=score,
+        attributes=row.attributes,
+        content=[wire.Content(text=row.text)],
+        passage_id=row.id,
+        doc_id=row.doc_id,
+        title=row.title,
+    )

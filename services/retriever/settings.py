@@ -1,0 +1,32 @@
+"""What the retriever is told by its environment."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import ServiceSettings
+
+
+class RetrieverSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="FINEPROOF_RETRIEVER_", extra="forbid")
+
+    embedding_model: str = Field(
+        description="Folder or Hugging Face id of a sentence-transformers model of 384 dimensions."
+    )
+    embedding_device: str = Field(
+        "cpu", description="Where the embedding model runs, in torch's words: `cpu`, `cuda`."
+    )
+    embedding_batch_size: int = Field(
+        32, ge=1, le=4096, description="Texts that go through the embedding model at once."
+    )
+    torch_threads: int | None = Field(
+        None, ge=1, le=1024, description="Threads torch computes with; its own choice if unset."
+    )
+    ef_search: int = Field(
+        100,
+        ge=10,
+        le=1000,
+        description="HNSW's search breadth: larger finds more and takes longer.",
+    )
+    max_ingestion_bytes: int = Field(
+        4 * 2**30, ge=1024, description="Largest body of one bulk ingestion, in bytes."
+    )

@@ -1,0 +1,136 @@
+"""Passages and vectors on their way in: the SQL of ingestion. Both go by ``COPY``."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+from sqlalchemy import exists, select, text
+from sqlalchemy.orm import Session
+
+from services.retriever.lines import Row
+from services.retriever.models import Passage, PassageVector
+
+_STAGE = """
+create temporary table staged (
+    line bigint, id text, doc_id text, title text, text text, attributes jsonb
+) on commit drop
+"""
+
+# The last line of an id wins, as if each had been sent by itself.
+_DROP_REPEATED = """
+delete from staged where line not in (select max(line) from staged group by id)
+"""
+
+_USAGE = """
+select count(*),
+       coalesce(sum(octet_length(staged.text) - coalesce(octet_length(passages.text), 0)), 0)
+from staged
+left join retriever.passages on passages.store_id = :store and passages.id = staged.id
+"""
+
+# What is embedded is title and text; a passage whose attributes alone change keeps its vector.
+_DROP_OUTDATED_VECTORS = """
+delete from retriever.passage_vectors
+using retriever.passages, staged
+where passage_vectors.passage_pk = passages.pk
+  and passages.store_id = :store and passages.id = staged.id
+  and (passages.title, passages.text) is distinct from (staged.title, staged.text)
+"""
+
+_UPSERT = """
+insert into retriever.passages (store_id, id, doc_id, title, text, attributes, ingestion_id)
+select :store, id, doc_id, title, text, attributes, :ingestion from staged order by line
+on conflict (store_id, id) do update
+set doc_id = excluded.doc_id, title = excluded.title, text = excluded.text,
+    attributes = excluded.attributes, ingestion_id = excluded.ingestion_id
+"""
+
+_PENDING = """
+select count(*) from retriever.passages
+where ingestion_id = :ingestion
+  and not exists (select from retriever.passage_vectors where passage_pk = passages.pk)
+"""
+
+
+def _psycopg(session: Session) -> psycopg.Connection:
+    connection = session.connection().connection.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    return connection
+
+
+class Merged:
+    """What a merge did: passages now in the store, those of them without a vector, vectors dropped,
+    and by how many bytes the store's texts grew."""
+
+    def __init__(self, received: int, pending: int, dropped: int, grown: int) -> None:
+        self.received = received
+        self.pending = pending
+        self.dropped = dropped
+        self.grown = grown
+
+
+def merge(session: Session, *, store_id: str, ingestion_id: str, rows: Iterable[Row]) -> Merged:
+    """Add the rows' passages to the store, replacing those whose ids it holds.
+
+    The caller holds the store's lock.
+    """
+    names = {"store": store_id, "ingestion": ingestion_id}
+    session.execute(text(_STAGE))
+    with _psycopg(session).cursor().copy("copy staged from stdin") as copy:
+        for row in rows:
+            copy.write_row(row)
+    session.execute(text(_DROP_REPEATED))
+    session.execute(text("analyze staged"))
+    received, grown = session.execute(text(_USAGE), names).one()
+    dropped = session.execute(text(_DROP_OUTDATED_VECTORS), names)
+    session.execute(text(_UPSERT), names)
+    pending = session.execute(text(_PENDING), names).scalar_one()
+    return Merged(received, pending, dropped.rowcount, grown)  # type: ignore[attr-defined]
+
+
+def without_vector(
+    session: Session, ingestion_id: str, *, after: int, limit: int
+) -> list[tuple[int, str, str]]:
+    """``(pk, title, text)`` of the ingestion's next passages to embed, from behind ``after``."""
+    rows = session.execute(
+        select(Passage.pk, Passage.title, Passage.text)
+        .where(
+            Passage.ingestion_id == ingestion_id,
+            Passage.pk > after,
+            ~exists().where(PassageVector.passage_pk == Passage.pk),
+        )
+        .order_by(Passage.pk)
+        .limit(limit)
+    )
+    return [row._tuple() for row in rows]
+
+
+def add_vectors(
+    session: Session,
+    *,
+    store_id: str,
+    ingestion_id: str,
+    pks: Sequence[int],
+    vectors: npt.NDArray[np.float32],
+) -> int:
+    """Store the vectors of those passages that still wait for one; gives their number.
+
+    A passage replaced since it was read belongs to a newer ingestion, and its vector here would be
+    that of the old text. The caller holds the store's lock.
+    """
+    wanted = set(
+        session.scalars(
+            select(Passage.pk).where(
+                Passage.pk.in_(pks),
+                Passage.ingestion_id == ingestion_id,
+                ~exists().where(PassageVector.passage_pk == Passage.pk),
+            )
+        )
+    )
+    command = "copy retriever.passage_vectors (passage_pk, store_id, embedding) from stdin"
+    with _psycopg(session).cursor().copy(command) as copy:
+        for pk, vector in zip(pks, vectors, strict=True):
+            if pk in wanted:
+                copy.write_row((pk, store_id, f"[{','.join(map(str, vector.tolist()))}]"))
+    return len(wanted)

@@ -1,0 +1,130 @@
+"""Vector stores, passages and ingestions: the SQL that is neither ingestion nor search."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from services.common.errors import NotFound
+from services.common.ids import now
+from services.common.pagination import Cursor, page_of
+from services.retriever.models import Ingestion, Passage, PassageVector, VectorStore
+
+
+def store(session: Session, store_id: str) -> VectorStore:
+    found = session.get(VectorStore, store_id)
+    if found is None:
+        raise _no_store(store_id)
+    return found
+
+
+def lock_store(session: Session, store_id: str) -> VectorStore:
+    """The store, with no other writer in it until the transaction ends; readers go on."""
+    found = session.scalar(
+        select(VectorStore).where(VectorStore.id == store_id).with_for_update(key_share=True)
+    )
+    if found is None:
+        raise _no_store(store_id)
+    return found
+
+
+def _no_store(store_id: str) -> NotFound:
+    return NotFound(f"No vector store has the id '{store_id}'.", param="vector_store_id")
+
+
+def stores(session: Session, cursor: Cursor) -> tuple[list[VectorStore], bool]:
+    return page_of(session, select(VectorStore), VectorStore.id, cursor)
+
+
+def add(session: Session, row: VectorStore | Ingestion) -> None:
+    session.add(row)
+    session.flush()
+
+
+def delete_store(session: Session, store_id: str) -> None:
+    """Remove the store with all it holds."""
+    row = lock_store(session, store_id)
+    # By store, not by the passages' cascade, which would look its vectors up one at a time.
+    session.execute(delete(PassageVector).where(PassageVector.store_id == store_id))
+    session.delete(row)
+
+
+def ingestion_counts(session: Session, store_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """For each store, how many ingestions are in each status."""
+    rows = session.execute(
+        select(Ingestion.store_id, Ingestion.status, func.count())
+        .where(Ingestion.store_id.in_(store_ids))
+        .group_by(Ingestion.store_id, Ingestion.status)
+    )
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for store_id, status, count in rows:
+        counts[store_id][status] = count
+    return counts
+
+
+def ingestion(session: Session, store_id: str, ingestion_id: str) -> Ingestion:
+    found = session.scalar(
+        select(Ingestion).where(Ingestion.id == ingestion_id, Ingestion.store_id == store_id)
+    )
+    if found is None:
+        raise NotFound(f"Vector store '{store_id}' has no ingestion '{ingestion_id}'.")
+    return found
+
+
+def ingestion_by_id(session: Session, ingestion_id: str) -> Ingestion | None:
+    return session.get(Ingestion, ingestion_id)
+
+
+def ingestions(session: Session, store_id: str, cursor: Cursor) -> tuple[list[Ingestion], bool]:
+    statement = select(Ingestion).where(Ingestion.store_id == store_id)
+    return page_of(session, statement, Ingestion.id, cursor)
+
+
+def update_held(session: Session, ingestion_id: str, owner: str, **values: Any) -> bool:
+    """Change an ingestion this worker still holds; False, and no change, when it does not."""
+    kept = session.execute(
+        update(Ingestion)
+        .where(
+            Ingestion.id == ingestion_id,
+            Ingestion.lease_owner == owner,
+            Ingestion.status == "in_progress",
+        )
+        .values(**values)
+        .returning(Ingestion.id)
+    )
+    return kept.first() is not None
+
+
+def end_held(
+    session: Session, ingestion_id: str, owner: str, *, status: str, error: str | None
+) -> None:
+    """Finish an ingestion this worker still holds.
+
+    When it completes, passages that a later ingestion replaced meanwhile count as embedded too:
+    nothing waits for them here.
+    """
+    values: dict[str, Any] = {"status": status, "error": error, "finished_at": now()}
+    if status == "completed":
+        values["embedded"] = Ingestion.received
+    update_held(session, ingestion_id, owner, lease_owner=None, lease_expires_at=None, **values)
+
+
+def passages(session: Session, store_id: str, ids: Sequence[str]) -> dict[str, Passage]:
+    """The passages the store holds of these ids, by id."""
+    # One array: ten thousand parameters would be slow to plan.
+    rows = session.scalars(
+        select(Passage).where(Passage.store_id == store_id, Passage.id == func.any(list(ids)))
+    )
+    return {row.id: row for row in rows}
+
+
+def searchable(session: Session, pks: Sequence[int]) -> dict[int, Passage]:
+    """The passages of these keys that have a vector, by key."""
+    rows = session.scalars(
+        select(Passage)
+        .join(PassageVector, PassageVector.passage_pk == Passage.pk)
+        .where(Passage.pk == func.any(list(pks)))
+    )
+    return {row.pk: row for row in rows}
