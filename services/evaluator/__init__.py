@@ -1,0 +1,1 @@
+"""Measures what fine-tuning does to a RAG pipeline, and says how sure one may be."""

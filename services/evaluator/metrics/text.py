@@ -1,0 +1,68 @@
+"""Normalisation and tokens, so that scores compare words and not typography."""
+
+import re
+import string
+import unicodedata
+from functools import lru_cache
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_JOINS = frozenset("-/")
+
+# English function words: they are in every passage and ground nothing.
+_FUNCTION_WORDS = """
+i me my we our you your he him his she her it its they them their this that these those
+who whom which what when where why how is am are was were be been being have has had do does did
+will would shall should can could may might must and or but if then than so as of at by for with
+about into to from in on up out off over under again also not no nor only very there here all any
+both each more most some such own same s t
+"""
+
+
+def squad_normalise(text: str) -> str:
+    """Lower case, without ASCII punctuation, articles and spare blanks.
+
+    The normalisation of SQuAD's official evaluation script (Rajpurkar et al. 2016), to the letter.
+    """
+    bare = text.lower().translate(_ASCII_PUNCTUATION)
+    return " ".join(_ARTICLES.sub(" ", bare).split())
+
+
+@lru_cache(maxsize=4096)
+def squad_tokens(text: str) -> tuple[str, ...]:
+    return tuple(squad_normalise(text).split())
+
+
+def _separates(character: str) -> bool:
+    return character in _JOINS or (
+        not character.isascii() and unicodedata.category(character)[0] in "PS"
+    )
+
+
+@lru_cache(maxsize=4096)
+def words(text: str) -> tuple[str, ...]:
+    """SQuAD's tokens, with what hyphens, slashes and typographic marks join taken apart.
+
+    SQuAD's script would make one word of "Oslo/Bergen" and of "Oslo—capital".
+    """
+    folded = unicodedata.normalize("NFKC", text)
+    apart = "".join(" " if _separates(character) else character for character in folded)
+    return squad_tokens(apart)
+
+
+@lru_cache(maxsize=1)
+def _function_words() -> frozenset[str]:
+    return frozenset(_FUNCTION_WORDS.split())
+
+
+def content_words(text: str) -> tuple[str, ...]:
+    """Words that carry meaning: no function words."""
+    return tuple(word for word in words(text) if word not in _function_words())
+
+
+def holds(haystack: tuple[str, ...], needle: tuple[str, ...]) -> bool:
+    """Whether the tokens of ``needle`` stand in ``haystack`` side by side; never for no tokens."""
+    width = len(needle)
+    return width > 0 and any(
+        haystack[at : at + width] == needle for at in range(len(haystack) - width + 1)
+    )

@@ -1,0 +1,1 @@
+"""Inference on paired, clustered scores: pure functions on arrays, each with its source."""

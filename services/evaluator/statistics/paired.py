@@ -1,0 +1,66 @@
+"""A mean paired difference with its resampled distribution: the evidence a verdict rests on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.evaluator.statistics.bootstrap import interval, resampled_means
+from services.evaluator.statistics.clusters import Clustered, Floats, by_cluster
+from services.evaluator.statistics.permutation import sign_flip_p
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How often, and from which seed."""
+
+    resamples: int
+    permutations: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Differences of ``n`` items in their clusters; ``bound`` is the largest a mean could be."""
+
+    data: Clustered
+    means: Floats
+    p: float
+    bound: float
+
+    @property
+    def estimate(self) -> float:
+        return self.data.mean
+
+    @property
+    def identical(self) -> bool:
+        """Whether no cluster shows any difference."""
+        return not self.data.sums.any()
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Interval of confidence ``level``; the whole possible range from a single cluster."""
+        if self.data.clusters < 2:
+            return -self.bound, self.bound
+        return interval(self.means, level=level, clusters=self.data.clusters)
+
+
+def contrast(
+    differences: Sequence[float], labels: Sequence[str], *, how: Resampling, bound: float = 1.0
+) -> Contrast:
+    """Weigh per-item ``differences`` (tuned minus base) whose clusters ``labels`` name."""
+    data = by_cluster(differences, labels)
+    return Contrast(
+        data=data,
+        means=resampled_means(data, resamples=how.resamples, seed=how.seed),
+        p=sign_flip_p(data, permutations=how.permutations, seed=how.seed),
+        bound=bound,
+    )
+
+
+def mean_interval(
+    values: Sequence[float], labels: Sequence[str], *, how: Resampling
+) -> tuple[float, tuple[float, float]]:
+    """Mean over items with its 95 % interval; the interval of one cluster spans its values."""
+    data = by_cluster(values, labels)
+    if data.clusters < 2:
+        return data.mean, (min(values), max(values))
+    means = resampled_means(data, resamples=how.resamples, seed=how.seed)
+    return data.mean, interval(means, level=0.95, clusters=data.clusters)

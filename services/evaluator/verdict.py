@@ -1,0 +1,142 @@
+"""The rule that turns evidence into one of four words, and the words into a sentence."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from services.common.contracts.evaluator import Comparison, Verdict
+from services.common.contracts.generator import Condition
+from services.evaluator.statistics.multiplicity import Corrected
+from services.evaluator.statistics.paired import Contrast
+from services.evaluator.statistics.power import items_needed
+
+# With fewer, not even all documents agreeing is significant at 5 %: 2 · 2^−5 > 0.05.
+MIN_CLUSTERS = 6
+
+
+@dataclass(frozen=True)
+class Decision:
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+    n_needed: int | None = None
+
+
+def decide(
+    evidence: Contrast,
+    corrected: Corrected,
+    *,
+    margin: float,
+    alpha: float,
+    higher_is_better: bool | None,
+) -> Decision:
+    """Judge one comparison; the first that holds:
+
+    1. EQUIVALENT: the 1 − 2·alpha interval lies inside ±margin (two one-sided tests at alpha,
+       Schuirmann 1987).
+    2. HELPS or HURTS: the interval at the level corrected for the family excludes 0, and the
+       corrected sign-flip p agrees. The bootstrap alone is too sure of a few documents.
+    3. INCONCLUSIVE, with the number of items that would settle it at 80 % power.
+    """
+    if higher_is_better is None:
+        return Decision(
+            "INCONCLUSIVE", ("describes the answers: neither side of it is the better one",)
+        )
+    if evidence.identical:
+        return Decision("EQUIVALENT", _if_small(evidence, margin))
+    if evidence.data.clusters < MIN_CLUSTERS:
+        return Decision(
+            "INCONCLUSIVE",
+            (f"{evidence.data.clusters} documents are too few for any verdict",),
+        )
+    low, high = evidence.interval(1 - 2 * alpha)
+    told_apart = _excludes_zero(evidence.interval(1 - corrected.alpha)) and corrected.p <= alpha
+    if -margin < low and high < margin:
+        noted = ("a difference can be told, but it is smaller than the margin",)
+        return Decision("EQUIVALENT", noted if told_apart else ())
+    if told_apart:
+        better = (evidence.estimate > 0) == higher_is_better
+        return Decision("HELPS" if better else "HURTS")
+    notes: tuple[str, ...] = ()
+    if _excludes_zero(evidence.interval(1 - alpha)):
+        notes = ("its own interval excludes 0, but one of so many comparisons may by chance",)
+    return Decision(
+        "INCONCLUSIVE",
+        notes,
+        items_needed(
+            n=evidence.data.n,
+            standard_error=evidence.data.standard_error,
+            diff=evidence.estimate,
+            margin=margin,
+            alpha=corrected.alpha,
+        ),
+    )
+
+
+def _excludes_zero(interval: tuple[float, float]) -> bool:
+    low, high = interval
+    return low > 0 or high < 0
+
+
+def _if_small(evidence: Contrast, margin: float) -> tuple[str, ...]:
+    # The rule of three: 0 of n seen is compatible with 3 in n (Hanley and Lippman-Hand 1983).
+    unseen = 3 / evidence.data.n
+    if unseen <= margin:
+        return ()
+    return (f"no item differs, but {evidence.data.n} items cannot exclude that {unseen:.0%} would",)
+
+
+_RAG_FIRST: tuple[Condition, ...] = ("retrieved", "oracle", "distractors", "closed_book")
+
+
+def focus_of(conditions: Sequence[Condition]) -> Condition:
+    """The condition a team lives with: the pipeline as it runs, else what comes nearest."""
+    return next(condition for condition in _RAG_FIRST if condition in conditions)
+
+
+def headline(comparisons: Sequence[Comparison], conditions: Sequence[Condition]) -> str:
+    """One sentence over all primary comparisons: what each tuned arm does in the RAG pipeline
+    first, then in how many of the other comparisons it does what."""
+    primary = [comparison for comparison in comparisons if comparison.primary]
+    if not primary:
+        return "Nothing could be compared."
+    focus = focus_of(conditions)
+    arms = dict.fromkeys(comparison.arm for comparison in primary)
+    clauses = [_clause([c for c in primary if c.arm == arm], arm, focus) for arm in arms]
+    return "; ".join(clauses) + "."
+
+
+def _clause(comparisons: Sequence[Comparison], arm: str, focus: Condition) -> str:
+    here = [c for c in comparisons if c.condition == focus]
+    elsewhere = [c for c in comparisons if c.condition != focus]
+    parts = [_effect(c) for word in ("HURTS", "HELPS") for c in here if c.verdict == word]
+    for word in ("EQUIVALENT", "INCONCLUSIVE"):
+        metrics = [c.metric for c in here if c.verdict == word]
+        if metrics:
+            parts.append(f"is {word} on {focus} {_and(metrics)}")
+    clause = f"{arm} {_and(parts)}" if parts else f"{arm} was not scored under {focus}"
+    counted = [
+        f"{count} {word}"
+        for word in ("HURTS", "HELPS", "EQUIVALENT", "INCONCLUSIVE")
+        if (count := sum(c.verdict == word for c in elsewhere))
+    ]
+    return f"{clause} (other conditions: {', '.join(counted)})" if counted else clause
+
+
+def _effect(comparison: Comparison) -> str:
+    low, high = comparison.ci95
+    return (
+        f"{comparison.verdict} {comparison.condition} {comparison.metric} by "
+        f"{abs(comparison.diff):.2f} (95 % interval {signed(low)} to {signed(high)})"
+    )
+
+
+def signed(value: float) -> str:
+    """Two decimals with a sign, a true minus; 0.00 has none."""
+    text = f"{abs(value):.2f}"
+    if float(text) == 0:
+        return text
+    return f"{'−' if value < 0 else '+'}{text}"
+
+
+def _and(parts: Iterable[str]) -> str:
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
