@@ -1,0 +1,1 @@
+"""Chat, cited RAG answers, and adapters that are proven before they are served."""

@@ -1,0 +1,148 @@
+"""One adapter on its way into one replica: checked, handed over, proven, or taken out again."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from services.common.contracts.generator import AdapterProof
+from services.common.contracts.trainer import AdapterRecord, Canary
+from services.common.errors import (
+    FineproofError,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+    UpstreamFailed,
+)
+from services.common.ids import now
+from services.common.storage import ArtifactStore
+from services.generator.artifacts import CANARY, CONFIG, fetch
+from services.generator.proof import Limits, Served, judge, measure, read_canary, tolerance
+from services.generator.refusal import AdapterCorrupt, AdapterIncompatible
+from services.generator.vllm import Proven, Replica
+from services.generator.weights import WEIGHTS, Shape, check_rank, count_matched, lora_pairs
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What adapters must fit: the base model, the engine's largest rank, and how it is proven."""
+
+    base_model: str
+    base_model_path: str
+    max_lora_rank: int
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An adapter whose files are whole and fit the base model."""
+
+    record: AdapterRecord
+    folder: Path
+    canary: Canary
+    modules_in_file: int
+    modules_matched: int
+
+
+def check(
+    record: AdapterRecord,
+    engine: Engine,
+    base: Mapping[str, Shape],
+    store: ArtifactStore,
+    cache: Path,
+) -> Checked:
+    """Fetch an adapter, and find what can be found against it before vLLM sees it."""
+    folder = fetch(record, store, cache)
+    _check_base(record, folder, engine)
+    pairs = lora_pairs(folder / WEIGHTS)
+    check_rank(pairs, engine.max_lora_rank)
+    matched = count_matched(pairs, base)
+    return Checked(record, folder, read_canary(folder / CANARY), len(pairs), matched)
+
+
+def _check_base(record: AdapterRecord, folder: Path, engine: Engine) -> None:
+    """The names of the base model must agree; whether the weights do, the canary says."""
+    try:
+        said = str(json.loads((folder / CONFIG).read_text())["base_model_name_or_path"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise AdapterCorrupt(f"{CONFIG} cannot be read.") from error
+    ours = {short_name(engine.base_model), short_name(engine.base_model_path)}
+    if record.base_model != engine.base_model or short_name(said) not in ours:
+        other = said if record.base_model == engine.base_model else record.base_model
+        raise AdapterIncompatible(
+            f"The adapter was trained on '{other}', and '{engine.base_model}' is served here."
+        )
+
+
+def short_name(model: str) -> str:
+    """What a served name, a folder and a Hugging Face id of one model have in common.
+
+    A snapshot in the hub's cache lies in ``models--<org>--<name>/snapshots/<hash>``.
+    """
+    parts = [part for part in model.split("/") if part]
+    cached = [part for part in parts if part.startswith("models--")]
+    return (cached[-1].split("--")[-1] if cached else parts[-1] if parts else "").casefold()
+
+
+async def serve(replica: Replica, checked: Checked, engine: Engine) -> AdapterProof:
+    """Load into a replica and prove it there; what is not proven is taken out again."""
+    name = checked.record.id
+    known = replica.proven.get(name)
+    if known is not None and known.path == checked.folder:
+        return known.proof
+    held = (await replica.look()).get(name)
+    try:
+        if held != str(checked.folder):
+            if held is not None:
+                await replica.unload_adapter(name)
+            await _hand_over(replica, name, checked.folder)
+        proof = await _prove(replica, checked, engine)
+    except BaseException:
+        with anyio.CancelScope(shield=True), suppress(FineproofError):
+            await replica.unload_adapter(name)
+        raise
+    replica.proven[name] = Proven(checked.folder, checked.record.sha256, proof)
+    return proof
+
+
+async def _hand_over(replica: Replica, name: str, folder: Path) -> None:
+    try:
+        await replica.load_adapter(name, folder)
+    except NotFound as error:
+        raise Unavailable(
+            f"vLLM at {replica.url} cannot read {folder}; ADAPTER_CACHE must be a folder that it "
+            "sees under the same path.",
+            code="adapter_cache_not_shared",
+        ) from error
+    except (InvalidRequest, UpstreamFailed) as error:
+        held = await replica.look()  # raises when it is vLLM that broke
+        if held.get(name) != str(folder):  # else another generator was first
+            raise AdapterIncompatible(f"vLLM refuses the adapter: {error.message}") from error
+
+
+async def _prove(replica: Replica, checked: Checked, engine: Engine) -> AdapterProof:
+    record, limits = checked.record, engine.limits
+    served: list[Served] = []
+    for sequence in checked.canary.sequences:
+        try:
+            base = await replica.logprobs(engine.base_model, sequence.token_ids)
+            adapted = await replica.logprobs(record.id, sequence.token_ids)
+        except InvalidRequest as error:
+            raise AdapterCorrupt(f"vLLM cannot score {CANARY}: {error.message}") from error
+        served.append(Served(base, adapted))
+    measured = measure(checked.canary, served)
+    judge(measured, limits)
+    return AdapterProof(
+        adapter=record.id,
+        replica=replica.url,
+        sha256=record.sha256,
+        modules_in_file=checked.modules_in_file,
+        modules_matched=checked.modules_matched,
+        max_abs_logprob_delta=measured.served_delta,
+        peft_max_abs_diff=measured.peft_diff,
+        tolerance=tolerance(measured, limits),
+        checked_at=now(),
+    )

@@ -1,0 +1,176 @@
+"""Chat and completions: bytes in, bytes out, and typed errors where vLLM fails."""
+
+import json
+import time
+
+import httpx
+import openai
+import pytest
+
+from tests.services.generator.conftest import BASE, StartGenerator
+from tests.services.generator.registry import Registry
+from tests.services.generator.upstream import Upstream
+
+ROUTES = ("/v1/chat/completions", "/v1/completions")
+ASK = {"model": BASE, "messages": [{"role": "user", "content": "Hi"}]}
+
+
+def error_of(response: httpx.Response) -> dict[str, str]:
+    error: dict[str, str] = response.json()["error"]
+    assert set(error) == {"message", "type", "code", "param"}
+    return error
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_body_reaches_vllm_byte_for_byte(generator: str, upstream: Upstream, route: str) -> None:
+    body = json.dumps(
+        {**ASK, "n": 2, "logprobs": True, "stop": ["\u00e9"], "structured_outputs": {"a": 1.50}}
+    ).replace(", ", ",  ")
+    response = httpx.post(generator + route, content=body)
+    assert response.status_code == 200
+    assert upstream.bodies == [body.encode()]
+    assert response.json()["choices"][0]["message"]["content"] == "Hello there."
+
+
+def test_a_stream_is_relayed_as_it_comes(generator: str) -> None:
+    client = openai.OpenAI(base_url=f"{generator}/v1", api_key="none")
+    stream = client.chat.completions.create(**ASK, stream=True)
+    pieces = [c.choices[0].delta.content for c in stream if c.choices]
+    assert pieces == ["Hello", " there."]
+
+
+@pytest.mark.parametrize("fault", ["cut", "no_done"])
+def test_a_stream_that_breaks_off_ends_in_an_error_event(
+    generator: str, upstream: Upstream, fault: str
+) -> None:
+    upstream.fault = fault
+    client = openai.OpenAI(base_url=f"{generator}/v1", api_key="none")
+    seen = []
+    with pytest.raises(openai.APIError) as caught:
+        for chunk in client.chat.completions.create(**ASK, stream=True):
+            seen.append(chunk)
+    assert seen
+    assert caught.value.code == "model_server_broke_off"
+
+
+def test_malformed_events_are_the_callers_to_see(generator: str, upstream: Upstream) -> None:
+    upstream.fault = "malformed"
+    response = httpx.post(f"{generator}/v1/chat/completions", json={**ASK, "stream": True})
+    assert b"data: {not json\n\n" in response.content
+    assert response.content.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_silent_stream_ends_in_a_timeout_event(
+    start_generator: StartGenerator, upstream: Upstream
+) -> None:
+    upstream.fault = "hang"
+    url = start_generator(upstream.url, request_timeout_seconds=0.3)
+    response = httpx.post(f"{url}/v1/chat/completions", json={**ASK, "stream": True})
+    assert b"model_server_timeout" in response.content.split(b"\n\n")[-2]
+
+
+def test_an_answer_that_does_not_come_is_a_504(
+    start_generator: StartGenerator, upstream: Upstream
+) -> None:
+    upstream.fault = "hang"
+    url = start_generator(upstream.url, request_timeout_seconds=0.3)
+    response = httpx.post(f"{url}/v1/chat/completions", json=ASK)
+    assert response.status_code == 504
+    assert error_of(response)["code"] == "model_server_timeout"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_caller_who_leaves_ends_the_generation(
+    generator: str, upstream: Upstream, stream: bool
+) -> None:
+    upstream.fault = "hang"
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{generator}/v1/chat/completions",
+            json={**ASK, "stream": stream},
+            timeout=httpx.Timeout(5, read=0.3),
+        )
+    deadline = time.monotonic() + 5
+    while upstream.left == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert upstream.left == 1
+
+
+def test_vllms_refusal_keeps_its_status_and_sentence(generator: str, upstream: Upstream) -> None:
+    upstream.fault = "refuse"
+    for stream in (True, False):
+        response = httpx.post(f"{generator}/v1/chat/completions", json={**ASK, "stream": stream})
+        assert response.status_code == 400
+        assert error_of(response) == {
+            "message": "Not like that.",
+            "type": "invalid_request_error",
+            "code": "invalid_request",
+            "param": "n",
+        }
+
+
+def test_a_vllm_that_fails_is_a_502_without_its_innards(generator: str, upstream: Upstream) -> None:
+    upstream.fault = "broken"
+    response = httpx.post(f"{generator}/v1/chat/completions", json=ASK)
+    assert response.status_code == 502
+    assert error_of(response)["code"] == "model_server_failed"
+    assert "html" not in response.text
+
+
+def test_without_vllm_answers_are_503_and_the_service_is_not_ready(
+    start_generator: StartGenerator,
+) -> None:
+    url = start_generator("http://127.0.0.1:9")
+    response = httpx.post(f"{url}/v1/chat/completions", json=ASK)
+    assert response.status_code == 503
+    assert error_of(response)["code"] == "model_server_unavailable"
+    assert response.headers["retry-after"]
+    assert httpx.get(f"{url}/readyz").status_code == 503
+    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert httpx.get(f"{url}/v1/models").json()["data"][0]["status"] == "unavailable"
+
+
+def test_more_answers_than_allowed_are_429_and_places_come_free_again(
+    start_generator: StartGenerator, upstream: Upstream
+) -> None:
+    url = start_generator(upstream.url, max_concurrent_requests=1)
+    upstream.fault = "hang"
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json={**ASK, "stream": True}) as held:
+        assert held.status_code == 200
+        refused = httpx.post(f"{url}/v1/chat/completions", json=ASK)
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "1"
+    upstream.fault = None
+    deadline = time.monotonic() + 5
+    while (again := httpx.post(f"{url}/v1/chat/completions", json=ASK)).status_code == 429:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert again.status_code == 200
+
+
+def test_an_unknown_model_is_a_404(generator: str) -> None:
+    names = ("gpt-4", "ft:none:such:job_1", "ft:a/../b", "ft:a?b=c", "ft:\x00", "", "ft:\ud800")
+    for route in ROUTES:
+        for name in names:
+            response = httpx.post(generator + route, content=json.dumps({**ASK, "model": name}))
+            assert response.status_code == 404, (route, name)
+            assert error_of(response)["code"] == "model_not_found"
+
+
+def test_a_body_without_a_model_is_a_400(generator: str) -> None:
+    bodies = (b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b'{"model": null}', b'{"model": 7}')
+    for route in ROUTES:
+        for body in (*bodies, b"[" * 9**5):
+            response = httpx.post(generator + route, content=body)
+            assert response.status_code == 400, (route, body[:20])
+            assert error_of(response)["type"] == "invalid_request_error"
+
+
+def test_the_registry_away_leaves_the_base_model_to_talk_to(
+    start_generator: StartGenerator, upstream: Upstream, registry: Registry
+) -> None:
+    url = start_generator(upstream.url, trainer_url="http://127.0.0.1:9")
+    assert httpx.post(f"{url}/v1/chat/completions", json=ASK).status_code == 200
+    cold = httpx.post(f"{url}/v1/chat/completions", json={**ASK, "model": "ft:a:b:c"})
+    assert cold.status_code == 503
+    assert "trainer" in error_of(cold)["message"]
