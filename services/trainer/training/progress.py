@@ -1,0 +1,95 @@
+"""What the training process tells its worker: lines of ``metrics.jsonl``.
+
+::
+
+    {"kind": "message", "level": "warn", "message": "…"}
+    {"kind": "metrics", "step": 7, "total_steps": 50, "seconds_left": 81.2, "train_loss": 2.1, …}
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Message(BaseModel):
+    kind: Literal["message"] = "message"
+    level: Literal["info", "warn", "error"] = "info"
+    message: str
+
+
+class StepMetrics(BaseModel):
+    """Of one optimizer step; losses are means over answer tokens, in nats."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    kind: Literal["metrics"] = "metrics"
+    step: int
+    total_steps: int
+    seconds_left: float | None = None
+    epoch: float | None = None
+    train_loss: float | None = None
+    train_mean_token_accuracy: float | None = None
+    valid_loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    trained_tokens: int | None = None
+
+
+Line = Message | StepMetrics
+
+
+def parse(line: bytes) -> Line:
+    row = json.loads(line)
+    kind = StepMetrics if row["kind"] == "metrics" else Message
+    return kind.model_validate(row)
+
+
+class Reporter:
+    """Appends lines; each is out of the process before the next step begins."""
+
+    def __init__(self, path: Path, *, active: bool = True) -> None:
+        self._path = path
+        self._active = active
+
+    def write(self, line: Line) -> None:
+        if self._active:
+            with self._path.open("a") as file:
+                file.write(line.model_dump_json(exclude_none=True) + "\n")
+
+
+class Pace:
+    """Seconds that remain at the pace of this process so far."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._first: int | None = None
+
+    def start(self, step: int) -> None:
+        self._started, self._first = time.monotonic(), step
+
+    def seconds_left(self, step: int, total: int) -> float | None:
+        done = step - (self._first or 0)
+        if done <= 0:
+            return None
+        return round((time.monotonic() - self._started) / done * (total - step), 1)
+
+
+class Lines:
+    """Complete lines appended to a file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self) -> list[Line]:
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            block = file.read()
+        whole, _, _ = block.rpartition(b"\n")
+        self._offset += len(whole) + 1 if whole else 0
+        return [parse(line) for line in whole.splitlines() if line]
