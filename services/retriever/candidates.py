@@ -56,7 +56,9 @@ def nearest(
     """Passages by cosine similarity to each row of ``vectors``; negative similarity counts as 0."""
     asked = select(
         func.unnest(cast(list(range(len(vectors))), ARRAY(Integer))).label("n"),
-        func.unnest(cast(vectors.tolist(), ARRAY(HALFVEC(DIMENSIONS), dimensions=1))).label("vector"),
+        func.unnest(cast(vectors.tolist(), ARRAY(HALFVEC(DIMENSIONS), dimensions=1))).label(
+            "vector"
+        ),
     ).cte("asked")
     distance = PassageVector.embedding.cosine_distance(asked.c.vector)
     hit = select(PassageVector.passage_pk.label("pk"), (1 - distance).label("score"))

@@ -103,7 +103,7 @@ def without_vector(
         .order_by(Passage.pk)
         .limit(limit)
     )
-    return [row._tuple() for row in rows]
+    return [(pk, title, body) for pk, title, body in rows]
 
 
 def add_vectors(

@@ -1,0 +1,105 @@
+"""What stands round the routes: keys, readiness, migrations, settings."""
+
+import asyncio
+import hashlib
+import sys
+from pathlib import Path
+from subprocess import run
+
+import httpx
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from pydantic import ValidationError
+
+from services.common.settings import ApiKey
+from services.retriever.main import create_app
+from services.retriever.models import Base
+from services.retriever.settings import RetrieverSettings
+from tests.services.retriever.conftest import Retriever
+
+
+def key(name: str, *scopes: str) -> ApiKey:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return ApiKey.model_validate({"name": name, "sha256": digest, "scopes": scopes})
+
+
+async def test_production_asks_for_a_key_and_its_scope(
+    retriever_settings: RetrieverSettings,
+) -> None:
+    settings = retriever_settings.model_copy(
+        update={"mode": "production", "api_keys": (key("reader", "read"), key("writer", "write"))}
+    )
+    app = create_app(settings)
+    reader, writer = ({"Authorization": f"Bearer {name}"} for name in ("reader", "writer"))
+    stores = "/v1/vector_stores"
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+    ):
+        assert (await http.get("/healthz")).status_code == 200
+        for path in (stores, "/metrics", "/docs", "/openapi.json", f"{stores}/x/passages/y"):
+            assert (await http.get(path)).status_code == 401
+        assert (await http.post(stores, json={})).status_code == 401
+        assert (await http.post(stores, json={}, headers=reader)).status_code == 403
+        assert (await http.get(stores, headers=reader)).status_code == 200
+        made = await http.post(stores, json={}, headers=writer)
+        assert made.status_code == 200
+        here = f"{stores}/{made.json()['id']}"
+        got = await http.post(f"{here}/passages/get", json={"ids": ["a"]}, headers=reader)
+        assert got.json()["missing"] == ["a"]
+        line = b'{"id":"a","text":"x"}'
+        sent = await http.post(f"{here}/passages", content=line, headers=reader)
+        assert sent.status_code == 403
+        await asyncio.to_thread(app.state.embedder.load)
+        for path in ("search", "search/batch"):
+            ask = {"query": "x"} if path == "search" else {"queries": [{"query": "x"}]}
+            assert (await http.post(f"{here}/{path}", json=ask, headers=reader)).status_code == 200
+
+
+async def test_without_its_model_the_service_is_not_ready_and_says_why(
+    retriever_settings: RetrieverSettings, tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "no-such-model")
+    app = create_app(retriever_settings.model_copy(update={"embedding_model": missing}))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+    ):
+        while "cannot be loaded" not in (response := await http.get("/readyz")).text:
+            assert response.json()["error"]["code"] == "not_ready"
+            await asyncio.sleep(0.05)
+        assert response.status_code == 503
+        assert "no-such-model" in response.json()["error"]["message"]
+        store = (await http.post("/v1/vector_stores", json={})).json()["id"]
+        ask = {"query": "x", "mode": "vector"}
+        refused = await http.post(f"/v1/vector_stores/{store}/search", json=ask)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+
+
+def test_the_migrations_build_the_tables_the_code_describes(retriever: Retriever) -> None:
+    with retriever.db.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "include_schemas": True,
+                "include_name": lambda name, kind, _: kind != "schema" or name == "retriever",
+                "version_table_schema": "retriever",
+            },
+        )
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_importing_the_application_does_no_work() -> None:
+    code = (
+        "import sys, services.retriever.main, services.retriever.worker; "
+        "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
+    )
+    done = run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FINEPROOF_RETRIEVER_EMBEDING_MODEL", "x")
+    with pytest.raises(ValidationError, match="EMBEDING_MODEL"):
+        RetrieverSettings(mode="local", database_url="x", embedding_model="x")

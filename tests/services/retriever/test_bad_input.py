@@ -1,0 +1,139 @@
+"""Every route, asked wrongly: an OpenAI error envelope with a 4xx, never a 500."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.services.retriever.conftest import Retriever
+
+STORES = "/v1/vector_stores"
+HERE = f"{STORES}/{{store}}"
+
+Case = tuple[str, str, Any, int]
+
+CASES: list[Case] = [
+    ("POST", STORES, b"", 400),
+    ("POST", STORES, b"{", 400),
+    ("POST", STORES, b"\xff", 400),
+    ("POST", STORES, b"[" * 100_000, 400),
+    ("POST", STORES, [], 400),
+    ("POST", STORES, {"nam": "x"}, 400),
+    ("POST", STORES, {"name": 7}, 400),
+    ("POST", STORES, {"name": ""}, 400),
+    ("POST", STORES, {"name": "x" * 257}, 400),
+    ("POST", STORES, {"name": "\x00"}, 400),
+    ("POST", STORES, {"name": "\ud800"}, 400),
+    ("POST", STORES, {"metadata": {"k": "v" * 513}}, 400),
+    ("POST", STORES, {"metadata": {str(n): "v" for n in range(17)}}, 400),
+    ("POST", STORES, {"metadata": {"k": 1}}, 400),
+    ("POST", STORES, {"metadata": {"k": "\x00"}}, 400),
+    ("POST", STORES, {"metadata": {"\x00": "v"}}, 400),
+    ("GET", f"{STORES}?limit=0", None, 400),
+    ("GET", f"{STORES}?limit=x", None, 400),
+    ("GET", f"{STORES}?limit=99999999999999999999", None, 400),
+    ("GET", f"{STORES}?order=up", None, 400),
+    ("GET", f"{STORES}?after=%00", None, 400),
+    ("PUT", STORES, {}, 405),
+    ("GET", f"{STORES}/gone", None, 404),
+    ("GET", f"{STORES}/%00", None, 400),
+    ("GET", f"{STORES}/%ff", None, 404),
+    ("POST", f"{STORES}/gone", {"name": "x"}, 404),
+    ("POST", HERE, {"name": "\x00"}, 400),
+    ("POST", HERE, {"metadata": {"k": None}}, 400),
+    ("POST", HERE, {"id": "other"}, 400),
+    ("DELETE", f"{STORES}/gone", None, 404),
+    ("DELETE", f"{STORES}/%00", None, 400),
+    ("POST", f"{STORES}/gone/passages", b'{"id":"a","text":"x"}', 404),
+    ("POST", f"{STORES}/%00/passages", b'{"id":"a","text":"x"}', 400),
+    ("POST", f"{HERE}/passages", b"", 400),
+    ("POST", f"{HERE}/passages", b"{}", 400),
+    ("POST", f"{HERE}/passages", b"\x00", 400),
+    ("POST", f"{HERE}/passages", b'{"id":"a","text":"x"}\n{"id":"b"}', 400),
+    ("GET", f"{HERE}/ingestions/gone", None, 404),
+    ("GET", f"{HERE}/ingestions/%00", None, 400),
+    ("GET", f"{HERE}/ingestions?limit=-1", None, 400),
+    ("GET", f"{STORES}/gone/ingestions", None, 404),
+    ("POST", f"{STORES}/gone/passages/get", {"ids": ["a"]}, 404),
+    ("POST", f"{HERE}/passages/get", {}, 400),
+    ("POST", f"{HERE}/passages/get", {"ids": []}, 400),
+    ("POST", f"{HERE}/passages/get", {"ids": "a"}, 400),
+    ("POST", f"{HERE}/passages/get", {"ids": [1]}, 400),
+    ("POST", f"{HERE}/passages/get", {"ids": ["\x00"]}, 400),
+    ("POST", f"{HERE}/passages/get", {"ids": ["\udfff"]}, 400),
+    ("POST", f"{HERE}/passages/get", {"ids": ["a"] * 10_001}, 400),
+    ("GET", f"{HERE}/passages/gone", None, 404),
+    ("GET", f"{HERE}/passages/%00", None, 400),
+    ("GET", f"{STORES}/gone/passages/a", None, 404),
+    ("POST", f"{STORES}/gone/search", {"query": "x"}, 404),
+    ("POST", f"{STORES}/%00/search", {"query": "x"}, 400),
+    ("POST", f"{HERE}/search", {}, 400),
+    ("POST", f"{HERE}/search", {"query": ""}, 400),
+    ("POST", f"{HERE}/search", {"query": " \n"}, 400),
+    ("POST", f"{HERE}/search", {"query": []}, 400),
+    ("POST", f"{HERE}/search", {"query": ["x", ""]}, 400),
+    ("POST", f"{HERE}/search", {"query": ["x"] * 17}, 400),
+    ("POST", f"{HERE}/search", {"query": 7}, 400),
+    ("POST", f"{HERE}/search", {"query": "a\x00b"}, 400),
+    ("POST", f"{HERE}/search", {"query": "a\x00b", "mode": "vector"}, 400),
+    ("POST", f"{HERE}/search", {"query": "\ud800"}, 400),
+    ("POST", f"{HERE}/search", {"query": "x" * 20_001}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "max_num_results": 0}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "max_num_results": 51}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "max_num_results": 1e400}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "mode": "magic"}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "rewrite_query": True}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "ranking_options": {"score_threshold": 2}}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "ranking_options": {"ranker": "mine"}}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "maximum": 3}, 400),
+    ("POST", f"{STORES}/gone/search/batch", {"queries": [{"query": "x"}]}, 404),
+    ("POST", f"{HERE}/search/batch", {"queries": []}, 400),
+    ("POST", f"{HERE}/search/batch", {"queries": ["x"]}, 400),
+    ("POST", f"{HERE}/search/batch", {"queries": [{"query": " "}]}, 400),
+    ("POST", f"{HERE}/search/batch", {"queries": [{"query": "x"}] * 1_001}, 400),
+    ("POST", f"{HERE}/search/batch", {"queries": [{"query": "x"}], "mode": 1}, 400),
+    ("GET", f"{HERE}/nothing", None, 404),
+]
+
+
+@pytest.fixture(scope="module")
+def store(retriever: Retriever) -> str:
+    return retriever.fill([{"id": "a", "text": "alpha"}])
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), CASES, ids=range(len(CASES)))
+def test_a_wrong_request_is_answered_with_an_error_that_says_why(
+    retriever: Retriever, store: str, method: str, path: str, body: Any, status: int
+) -> None:
+    content = body if isinstance(body, bytes | None) else json.dumps(body)
+    headers = {"Content-Type": "application/json"}
+    url = path.format(store=store)
+    response = retriever.http.request(method, url, content=content, headers=headers)
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "code", "param"}
+    assert error["message"]
+    assert error["code"]
+
+
+def test_a_body_over_the_limit_is_refused(retriever: Retriever, store: str) -> None:
+    body = json.dumps({"query": "x" * (retriever.settings.max_body_bytes + 1)})
+    response = retriever.http.post(f"{STORES}/{store}/search", content=body)
+    assert response.status_code == 413
+
+
+def test_the_table_above_names_every_route(retriever: Retriever) -> None:
+    described = retriever.http.get("/openapi.json").json()["paths"]
+    routes = {(method.upper(), path) for path, methods in described.items() for method in methods}
+    tried = {(method, _template(path)) for method, path, _, _ in CASES}
+    assert routes <= tried
+
+
+def _template(path: str) -> str:
+    """The route a path of the table belongs to."""
+    parts = path.partition("?")[0].split("/")
+    if len(parts) > 3:
+        parts[3] = "{store_id}"
+    if len(parts) > 5 and parts[4] in ("ingestions", "passages") and parts[5] != "get":
+        parts[5] = f"{{{parts[4][:-1]}_id}}"
+    return "/".join(parts)

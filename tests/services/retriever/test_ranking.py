@@ -1,0 +1,40 @@
+import pytest
+
+from services.retriever.ranking import best_first, best_of, fuse
+
+
+def test_first_in_every_ranking_scores_one() -> None:
+    assert fuse([[7, 8], [7, 9]])[0] == (7, pytest.approx(1.0))
+
+
+def test_first_in_one_of_two_rankings_scores_half() -> None:
+    assert dict(fuse([[7], [9]])) == pytest.approx({7: 0.5, 9: 0.5})
+
+
+def test_being_found_twice_beats_being_first_once() -> None:
+    ranked = [key for key, _ in fuse([[1, 2, 3], [4, 5, 3]])]
+    assert ranked[0] == 3
+
+
+def test_a_rankings_weight_decides_between_equal_places() -> None:
+    assert [key for key, _ in fuse([[1], [2]], weights=(1, 3))] == [2, 1]
+    assert dict(fuse([[1], [2]], weights=(1, 3))) == pytest.approx({1: 0.25, 2: 0.75})
+
+
+def test_scores_follow_the_formula() -> None:
+    assert dict(fuse([[1, 2], [2]], k=60)) == pytest.approx(
+        {1: (1 / 61) / (2 / 61), 2: (1 / 62 + 1 / 61) / (2 / 61)}
+    )
+
+
+def test_nothing_ranked_is_nothing_found() -> None:
+    assert fuse([[], []]) == []
+    assert fuse([]) == []
+
+
+def test_equal_scores_keep_the_order_of_their_keys() -> None:
+    assert best_first([(5, 0.5), (3, 0.5), (4, 0.9)]) == [(4, 0.9), (3, 0.5), (5, 0.5)]
+
+
+def test_the_best_of_several_lists_keeps_each_keys_highest_score() -> None:
+    assert best_of([[(1, 0.2), (2, 0.5)], [(1, 0.7)]]) == [(1, 0.7), (2, 0.5)]

@@ -1,0 +1,94 @@
+"""The real worker: Celery on Redis, in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from services.retriever.models import PassageVector
+from services.retriever.settings import RetrieverSettings
+from tests.services.retriever.conftest import Retriever
+
+Worker = subprocess.Popen[bytes]
+
+
+@contextmanager
+def worker(settings: RetrieverSettings, folder: Path) -> Iterator[Worker]:
+    environment = {
+        **os.environ,
+        "FINEPROOF_RETRIEVER_MODE": settings.mode,
+        "FINEPROOF_RETRIEVER_DATABASE_URL": settings.database_url,
+        "FINEPROOF_RETRIEVER_REDIS_URL": settings.redis_url,
+        "FINEPROOF_RETRIEVER_EMBEDDING_MODEL": settings.embedding_model,
+    }
+    celery = [sys.executable, "-m", "celery", "-A", "services.retriever.worker", "worker"]
+    with (folder / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*celery, "--concurrency", "1"],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: Worker) -> None:
+    """``kill -9`` for the worker and the child it works in, at once."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def ingestion_when(
+    retriever: Retriever,
+    sent: dict[str, Any],
+    reached: Callable[[dict[str, Any]], bool],
+    *,
+    patience: float = 120,
+) -> dict[str, Any]:
+    url = f"/v1/vector_stores/{sent['vector_store_id']}/ingestions/{sent['id']}"
+    deadline = time.monotonic() + patience
+    while not reached(current := retriever.http.get(url).json()):
+        assert time.monotonic() < deadline, current
+        time.sleep(0.02)
+    return dict(current)
+
+
+@pytest.mark.faults
+def test_an_ingestion_survives_the_kill_of_its_worker(
+    retriever: Retriever, retriever_settings: RetrieverSettings, tmp_path: Path
+) -> None:
+    passages = [
+        {"id": str(n), "text": f"Crate {n} was weighed at {n * 3} kilograms and put on shelf {n}."}
+        for n in range(4_000)
+    ]
+    store_id = retriever.store()
+    sent = retriever.send(store_id, passages)
+    with worker(retriever_settings, tmp_path) as first:
+        begun = ingestion_when(retriever, sent, lambda now: now["embedded"] > 0)
+        kill(first)
+    left = ingestion_when(retriever, sent, lambda now: True)
+    assert begun["status"] == left["status"] == "in_progress"
+    assert 0 < left["embedded"] < len(passages)
+
+    # The second worker finds the row leased to a dead one, and takes it over when the lease ends.
+    with worker(retriever_settings, tmp_path):
+        done = ingestion_when(retriever, sent, lambda now: now["status"] != "in_progress")
+    assert (done["status"], done["embedded"]) == ("completed", len(passages))
+    assert retriever.http.get(f"/v1/vector_stores/{store_id}").json()["passages"] == len(passages)
+    with retriever.db.transaction() as session:
+        count = select(func.count()).where(PassageVector.store_id == store_id)
+        assert session.scalar(count) == len(passages)
+    assert retriever.search(store_id, "How heavy was crate 1234?", mode="text")[0] == "1234"
