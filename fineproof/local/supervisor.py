@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fineproof.local.child import tied
-from fineproof.local.processes import MARKER, find, of_session, send
+from fineproof.local.processes import find, markers, of_session, send
 from fineproof.local.program import Program
 from fineproof.local.state import ProgramPhase, ProgramState, StackState
-from fineproof.local.sweep import end_session, end_strays, stop_programs
+from fineproof.local.sweep import end_program, end_strays, stop_programs
 
 _TICK = 0.2
 _LONGEST_PAUSE = 30.0
@@ -122,8 +122,13 @@ class Supervisor:
         with log.open("ab") as output:
             process = subprocess.Popen(
                 tied(program.argv, death_signal=program.stop_signal, user=program.user),
-                env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", MARKER: str(self._home)}
-                | dict(program.env),
+                env={
+                    **os.environ,
+                    "PATH": path,
+                    "PYTHONUNBUFFERED": "1",
+                    **markers(self._home, program.name),
+                    **program.env,
+                },
                 cwd=self._home,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -159,7 +164,7 @@ class Supervisor:
         state = self._states[program.name]
         identity, state.identity = state.identity, None
         if identity is not None:
-            await asyncio.to_thread(end_session, identity)
+            await asyncio.to_thread(end_program, self._home, program.name, identity)
 
     def _explain(self, program: Program, reason: str) -> str:
         log = Path(self._states[program.name].log)
@@ -177,7 +182,7 @@ class Supervisor:
         self._show(self.state)
 
     def _go_down(self) -> None:
-        stop_programs(self.state.programs, lambda _: self._show(self.state))
+        stop_programs(self.state.programs, self._home, lambda _: self._show(self.state))
         end_strays(self._home)
 
 

@@ -34,10 +34,11 @@ while True: listener.accept()
 # Leaves a child that ignores SIGTERM and overwrites its environment, as vLLM's engine does, and a
 # child in a session of its own, as a launcher's is.
 PARENT = """
-import subprocess, sys
+import os, subprocess, sys
 engine = "import setproctitle, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
 engine += f"setproctitle.setproctitle('engine-of-' + {sys.argv[2]!r} * 3); time.sleep(600)"
-subprocess.Popen([sys.executable, "-c", engine])
+plain = {k: v for k, v in os.environ.items() if not k.startswith(("SPT_", "FINEPROOF_"))}
+subprocess.Popen([sys.executable, "-c", engine], env=plain)
 roamer = "import sys, time; time.sleep(600)"
 subprocess.Popen([sys.executable, "-c", roamer, "roamer-of-" + sys.argv[2]], start_new_session=True)
 """

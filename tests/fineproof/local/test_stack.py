@@ -180,7 +180,7 @@ def test_a_crashed_program_is_started_again_without_its_old_children(home: Path)
         )
     )
     assert small.identity("middle") != before
-    eventually(lambda: len(engines(home)) == 1)
+    eventually(lambda: len(engines(home)) == len(roamers(home)) == 1)
     assert small.state.phase == "ready"
     small.process.send_signal(signal.SIGTERM)
     assert small.process.wait(30) == 0
