@@ -1,5 +1,6 @@
 """Real PostgreSQL and Redis for every test that asks for them, one server a run."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,19 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def storage_url(tmp_path: Path) -> str:
     return (tmp_path / "artifacts").as_uri()
+
+
+@pytest.fixture(scope="session")
+def base_model() -> Path:
+    """A folder with SmolLM2-135M-Instruct: ``FINEPROOF_TEST_MODEL``, or pulled once."""
+    if named := os.environ.get("FINEPROOF_TEST_MODEL"):
+        return Path(named)
+    from fineproof.models.catalog import resolve
+    from fineproof.models.pull import pull
+
+    model = resolve("smollm2-135m-instruct", Path(".fineproof").absolute())
+    pull(model, lambda done, doing: None)
+    return model.folder
 
 
 def free_port() -> int:
