@@ -1,5 +1,6 @@
 """The little grammar that templates need: articles, lists, numbers in words, dates, times."""
 
+import random
 import re
 from collections.abc import Sequence
 
@@ -9,6 +10,12 @@ _ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 _TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September",
           "October", "November", "December")  # fmt: skip
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
+
+
+def either(rng: random.Random, *wordings: str) -> str:
+    """One way of saying it."""
+    return rng.choice(wordings)
 
 
 def with_article(noun: str) -> str:

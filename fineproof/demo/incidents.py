@@ -15,7 +15,7 @@ from fineproof.demo.document import (
     time,
     why,
 )
-from fineproof.demo.english import MONTHS, capital, clock, listing, quantity, with_article
+from fineproof.demo.english import MONTHS, capital, clock, either, listing, quantity, with_article
 from fineproof.demo.mishaps import MISHAPS, Mishap, Story
 from fineproof.demo.names import Deck
 
@@ -106,9 +106,31 @@ def _event(it: Incident, rng: random.Random) -> Section:
     )
     text = " ".join(rng.choice(variants) for variants in (opening, course, loss))
     asks = (
-        time(f"At what time was the {it.name} discovered?", it.at),
-        person(f"Who first reported the {it.name}?", it.reporter),
-        number(f"How long did the {it.name} interrupt work?", it.lost_minutes, "minutes"),
+        time(
+            either(
+                rng,
+                f"At what time was the {it.name} discovered?",
+                f"When in the day did the {it.name} come to light?",
+            ),
+            it.at,
+        ),
+        person(
+            either(
+                rng,
+                f"Who first reported the {it.name}?",
+                f"Who was the first to see the {it.name}?",
+            ),
+            it.reporter,
+        ),
+        number(
+            either(
+                rng,
+                f"How long did the {it.name} interrupt work?",
+                f"How much working time was lost through the {it.name}?",
+            ),
+            it.lost_minutes,
+            "minutes",
+        ),
     )
     return Section(_title(it, "what happened"), text, asks)
 
@@ -143,8 +165,23 @@ def _cause(it: Incident, rng: random.Random) -> Section:
     )  # fmt: skip
     asks = (
         explain,
-        person(f"Who investigated the {it.name}?", it.investigator),
-        short(f"Which report covers the {it.name}?", it.report, f"report {it.report}"),
+        person(
+            either(
+                rng,
+                f"Who investigated the {it.name}?",
+                f"Who found out the reason for the {it.name}?",
+            ),
+            it.investigator,
+        ),
+        short(
+            either(
+                rng,
+                f"Which report covers the {it.name}?",
+                f"Under which number is the {it.name} on file?",
+            ),
+            it.report,
+            f"report {it.report}",
+        ),
     )
     return Section(_title(it, "cause"), text, asks)
 
@@ -169,11 +206,30 @@ def _aftermath(it: Incident, rng: random.Random) -> Section:
     )
     text = " ".join(rng.choice(variants) for variants in (opening, actions, deadline))
     asks = (
-        number(f"What did the {it.name} cost the company?", it.cost, "crowns"),
-        things(f"What equipment did the site get after the {it.name}?", it.actions),
-        number(f"How long did the site have to carry out the measures after the {it.name}?",
-               it.due_days, "days"),
-    )  # fmt: skip
+        number(
+            either(
+                rng,
+                f"What did the {it.name} cost the company?",
+                f"How expensive was the {it.name}?",
+            ),
+            it.cost,
+            "crowns",
+        ),
+        things(
+            either(
+                rng,
+                f"Which three things did the site get after the {it.name}?",
+                f"Which three precautions were taken after the {it.name}?",
+                f"Which three things were bought or introduced because of the {it.name}?",
+            ),
+            it.actions,
+        ),
+        number(
+            f"How long did the site have to carry out the measures after the {it.name}?",
+            it.due_days,
+            "days",
+        ),
+    )
     return Section(_title(it, "afterwards"), text, asks)
 
 

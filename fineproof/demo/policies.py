@@ -14,7 +14,7 @@ from fineproof.demo.document import (
     things,
     why,
 )
-from fineproof.demo.english import capital, listing, quantity
+from fineproof.demo.english import capital, either, listing, quantity
 from fineproof.demo.names import Deck
 from fineproof.demo.topics import EXCEPTIONS, PAPERS, TOPICS, Topic
 
@@ -99,8 +99,22 @@ def _terms(it: Policy, rng: random.Random) -> Section:
     text = " ".join(rng.choice(variants) for variants in (opening, history, approval))
     asks = (
         number(it.topic.asks.format(who=it.group), it.amount, it.topic.unit),
-        person(f"Who decides on {topic} for {it.group}?", it.approver),
-        short(f"Since when have the rules on {topic} for {it.group} been valid?", f"{it.since}"),
+        person(
+            either(
+                rng,
+                f"Who decides on {topic} for {it.group}?",
+                f"Whom do {it.group} ask for {topic}?",
+            ),
+            it.approver,
+        ),
+        short(
+            either(
+                rng,
+                f"Since when have the rules on {topic} for {it.group} been valid?",
+                f"From which year is the rule on {topic} for {it.group}?",
+            ),
+            f"{it.since}",
+        ),
     )
     return Section(f"{it.name}: terms", text, asks)
 
@@ -126,11 +140,33 @@ def _claim(it: Policy, rng: random.Random) -> Section:
     )
     text = " ".join(rng.choice(variants) for variants in (opening, papers, deadline))
     asks = (
-        short(f"Which form do {it.group} need for {topic}?", it.form, f"form {it.form}"),
-        things(f"What must {it.group} enclose with a claim for {topic}?", it.papers),
-        number(f"How much time do {it.group} have to submit a claim for {topic}?",
-               it.deadline_days, "days"),
-    )  # fmt: skip
+        short(
+            either(
+                rng,
+                f"Which form do {it.group} need for {topic}?",
+                f"On what paper do {it.group} claim {topic}?",
+            ),
+            it.form,
+            f"form {it.form}",
+        ),
+        things(
+            either(
+                rng,
+                f"What must {it.group} enclose with a claim for {topic}?",
+                f"Which documents do {it.group} need to prove a claim to {topic}?",
+            ),
+            it.papers,
+        ),
+        number(
+            either(
+                rng,
+                f"How much time do {it.group} have to submit a claim for {topic}?",
+                f"How soon must {it.group} have claimed {topic}?",
+            ),
+            it.deadline_days,
+            "days",
+        ),
+    )
     return Section(f"{it.name}: how to claim", text, asks)
 
 
@@ -142,22 +178,36 @@ def _limits(it: Policy, rng: random.Random) -> Section:
         f"A peculiarity of {topic} concerns {it.group} alone.",
     )
     review = (
-        f"The policy is looked at again every {months}, and changes are posted in the canteen.",
-        f"A review is held every {months}; anyone may send in a proposal beforehand.",
-        f"Every {months} the works council and the management go through the figures together.",
+        f"The policy is looked at again every {months}, and changes are posted up.",
+        f"A review is held every {months}; anyone may send in a proposal.",
+        f"Every {months} the works council goes through the figures.",
     )
     neighbours = (
         f"None of this concerns {it.twin}.",
         f"Other limits are set for {it.twin}.",
-        f"What {it.twin} may do is written elsewhere.",
+        f"For {it.twin}, see their own page.",
     )
     text = (
         f"{rng.choice(opening)} {it.reason} {rng.choice(EXCEPTIONS)} {rng.choice(review)} "
         f"{rng.choice(neighbours)}"
     )
     asks = (
-        why(f"What special provision on {topic} applies to {it.group}, and why?", it.reason),
-        number(f"How often is the policy on {topic} for {it.group} reviewed?",
-               it.review_months, "months"),
-    )  # fmt: skip
+        why(
+            either(
+                rng,
+                f"What special provision on {topic} applies to {it.group}, and why?",
+                f"In what way are {it.group} a special case for {topic}, and why?",
+            ),
+            it.reason,
+        ),
+        number(
+            either(
+                rng,
+                f"How often is the policy on {topic} for {it.group} reviewed?",
+                f"How much time passes between revisions of {topic} for {it.group}?",
+            ),
+            it.review_months,
+            "months",
+        ),
+    )
     return Section(f"{it.name}: limits", text, asks)

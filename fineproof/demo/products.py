@@ -14,16 +14,16 @@ from fineproof.demo.document import (
     things,
     why,
 )
-from fineproof.demo.english import capital, listing, quantity, with_article
+from fineproof.demo.english import capital, either, listing, quantity, with_article
 from fineproof.demo.families import FAMILIES, Family, Fault
 from fineproof.demo.names import COMPANY, PRODUCT_STEMS, Deck
 
 AGENTS = ("citric acid", "soda lye", "acetic acid", "washing soda", "ammonia")
 LAPSES = (
-    "lapses if the rear seal is broken",
+    "ends if a seal is broken",
     "covers labour but not carriage",
     "passes to the next owner",
-    "leaves out parts that touch the load",
+    "leaves out worn parts",
     "starts again for replaced parts",
     "is doubled for schools",
 )
@@ -96,7 +96,7 @@ def _glance(it: Product, rng: random.Random) -> Section:
     opening = (
         f"The {name} is our {noun} for {use}.",
         f"{COMPANY} builds the {name}, {with_article(noun)}, for {use}.",
-        f"Made for {use}, the {name} is {with_article(noun)} that one person can set up.",
+        f"Made for {use}, the {name} is {with_article(noun)}.",
     )
     figures = (
         f"It {does} {rate} and is rated at {power}.",
@@ -104,7 +104,7 @@ def _glance(it: Product, rng: random.Random) -> Section:
         f"In the standard setting it {does} {rate}; the rating plate says {power}.",
     )
     keeper = (
-        f"{it.owner}, its product owner, decides on changes, and spare parts are "
+        f"{it.owner}, the product owner, decides on changes; spare parts are "
         f"ordered under {it.code}.",
         f"Order it under {it.code}. {it.owner} owns the product and signs off every change to it.",
         f"The order code is {it.code}. Suggestions reach its product owner, {it.owner}.",
@@ -118,18 +118,32 @@ def _glance(it: Product, rng: random.Random) -> Section:
     asks = (
         number(it.family.asks.format(name=name), it.rate, it.family.unit),
         number(
-            rng.choice(
-                (
-                    f"How much electrical power does the {name} need?",
-                    f"What is the wattage of the {name}?",
-                )
+            either(
+                rng,
+                f"How much electrical power does the {name} need?",
+                f"What is the wattage of the {name}?",
             ),
             it.watts,
             "W",
             "watts",
         ),
-        person(f"Who is responsible for the {name} as a product?", it.owner),
-        short(f"Which code does one quote when ordering the {name}?", it.code),
+        person(
+            either(
+                rng,
+                f"Who is responsible for the {name} as a product?",
+                f"Whose product is the {name}?",
+                f"Who has the last word on changes to the {name}?",
+            ),
+            it.owner,
+        ),
+        short(
+            either(
+                rng,
+                f"Which code does one quote when ordering the {name}?",
+                f"What does a customer write on the slip to order the {name}?",
+            ),
+            it.code,
+        ),
     )
     return Section(f"{name}: at a glance", text, asks)
 
@@ -140,8 +154,8 @@ def _care(it: Product, rng: random.Random) -> Section:
     agent = f"{it.agent} at {it.agent_percent}%"
     interval = (
         f"Have the {name} serviced after every {hours} of running, sooner in dusty rooms.",
-        f"The counter of the {name} asks for a service every {hours}; it cannot be silenced "
-        f"for more than a week.",
+        f"The counter of the {name} asks for a service every {hours}; it can be silenced "
+        f"for a week.",
         f"A service of the {name} is due each time {hours} of use have passed.",
     )
     kit = (
@@ -156,10 +170,33 @@ def _care(it: Product, rng: random.Random) -> Section:
     )
     text = " ".join(rng.choice(variants) for variants in (interval, kit, cleaning))
     asks = (
-        number(f"How long may the {name} run between two services?", it.service_hours, "hours"),
-        things(f"What is in the service kit of the {name}?", it.parts),
+        number(
+            either(
+                rng,
+                f"How long may the {name} run between two services?",
+                f"After how much running time must the {name} be maintained?",
+                f"After how many hours does the {name} need attention from an engineer?",
+            ),
+            it.service_hours,
+            "hours",
+        ),
+        things(
+            either(
+                rng,
+                f"What is in the service kit of the {name}?",
+                f"Which parts does a fitter change on the {name} as a matter of routine?",
+                f"What wears out on the {name} and comes as a set?",
+                f"Which spares does the regular maintenance of the {name} call for?",
+            ),
+            it.parts,
+        ),
         short(
-            f"What should be used to clean the {surface} of the {name}?",
+            either(
+                rng,
+                f"What should be used to clean the {surface} of the {name}?",
+                f"Which liquid is safe for the {surface} of the {name}?",
+                f"With what is the {name} kept clean?",
+            ),
             agent,
             f"{it.agent_percent}% {it.agent}",
         ),
@@ -173,7 +210,7 @@ def _trouble(it: Product, rng: random.Random) -> Section:
     opening = (
         f"Some owners of the {name} report that it {symptom}.",
         f"Most calls about the {name} are alike: it {symptom}.",
-        f"Now and then {with_article(name)} {symptom}, usually in its first year.",
+        f"Now and then {with_article(name)} {symptom}, mostly when new.",
     )
     lapse = rng.choice(LAPSES)
     warranty = (
@@ -195,11 +232,10 @@ def _trouble(it: Product, rng: random.Random) -> Section:
     asks = (
         explain,
         number(
-            rng.choice(
-                (
-                    f"How long is the {name} under warranty?",
-                    f"For how many months is the {name} guaranteed?",
-                )
+            either(
+                rng,
+                f"How long is the {name} under warranty?",
+                f"For how many months is the {name} guaranteed?",
             ),
             it.warranty_months,
             "months",

@@ -15,46 +15,9 @@ from fineproof.demo.document import (
     time,
     why,
 )
-from fineproof.demo.english import clock, listing, quantity
+from fineproof.demo.english import WEEKDAYS, clock, either, listing, quantity
 from fineproof.demo.names import COMPANY, PLACE_ENDS, PLACES, Deck
-
-FORMER = (
-    "a fish cannery", "a rope walk", "a brewery", "a tram depot", "a paper mill", "a dairy",
-    "a cinema", "a seed store", "a button factory", "a boat shed", "a tannery", "a flax mill",
-    "a glassworks", "a riding hall", "a coal wharf", "a printing house", "a cider press",
-    "a lifeboat station",
-)  # fmt: skip
-WORKROOMS = ("castings", "gear sets", "circuit boards", "hoses", "sheet metal", "test rigs",
-             "wiring looms", "packaging")  # fmt: skip
-KIT_PLACES = ("the canteen", "the paint shop", "the loading bay", "the stairwell", "the test hall",
-              "the boiler room", "the porter's lodge", "the drawing office")  # fmt: skip
-POINTS = (
-    "the chestnut tree", "the old weighbridge", "the bus shelter", "the bandstand", "the slipway",
-    "the flagpole", "the sundial", "the bicycle racks", "the war memorial", "the tennis court",
-    "the horse trough", "the north lamp post", "the church steps", "the mooring post",
-    "the chalk wall", "the turning circle", "the goods platform", "the duck pond",
-)  # fmt: skip
-RULES = (
-    "Telephones stay in the lockers, because the spark erosion hall picks up their signal.",
-    "Visitors walk on the left of the yellow line, since driverless carts keep to the right.",
-    "Nobody wears perfume, because the leak detectors mistake it for solvent.",
-    "Woollen jumpers stay outside, since their static has ruined two batches of boards.",
-    "Deliveries wait at the lower gate, because the bridge bears only one lorry at a time.",
-    "Umbrellas are left at the lodge, since a drip on the scales stops the weighing for an hour.",
-    "Guests are escorted in fours, because the lift to the test hall holds five people.",
-    "The side door stays shut until noon, since the morning sun blinds the optical gauges.",
-    "Photographs need a pass, because customers' prototypes stand in the open hall.",
-    "Shoes are covered in felt, since the floor carries the reference weights.",
-    "Bags are weighed on the way in and out, because gear sets are small and dear.",
-    "Children may come on Fridays only, since the presses rest on that day.",
-    "Cars reverse into their bays, because the fire brigade wants a clear run to the river.",
-    "Music is not played in the yard, since the inspectors listen for bearing noise.",
-    "Watches come off at the second door, because the magnet bench stops them.",
-    "Coffee stays in the canteen, since the archive next to the stairs is kept dry.",
-    "Visitors sign in pencil, because ink fumes upset the paper humidity test.",
-    "Dogs wait with the porter, since the ultrasonic baths hurt their ears.",
-)  # fmt: skip
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
+from fineproof.demo.surroundings import FORMER, GOODS, KIT_PLACES, POINTS, RULES
 
 
 @dataclass(frozen=True)
@@ -83,7 +46,7 @@ def estate(rng: random.Random, people: Deck[str]) -> list[Site]:
     former, points, rules = Deck(rng, FORMER), Deck(rng, POINTS), Deck(rng, RULES)
     staff, bays = Deck(rng, range(28, 460)), Deck(rng, range(12, 140))
     gates, alarms = Deck(rng, range(330, 480, 5)), Deck(rng, range(545, 960, 5))
-    makes = Deck(rng, combinations(WORKROOMS, 3))
+    makes = Deck(rng, combinations(GOODS, 3))
     kits = Deck(rng, combinations(KIT_PLACES, 3))
     pairs = [
         [f"{place} {end}" for end in Deck(rng, PLACE_ENDS).hand(2)]
@@ -102,7 +65,7 @@ def estate(rng: random.Random, people: Deck[str]) -> list[Site]:
             bays=bays.deal(),
             rule=rules.deal(),
             point=points.deal(),
-            alarm_day=rng.choice(DAYS),
+            alarm_day=rng.choice(WEEKDAYS),
             alarm_at=alarms.deal(),
             kits=kits.deal(),
         )
@@ -136,13 +99,47 @@ def _overview(it: Site, rng: random.Random) -> Section:
     )
     text = " ".join(rng.choice(variants) for variants in (opening, work, closing))
     asks = (
-        short(f"In which year did the company start at {it.name}?", f"{it.opened}"),
-        short(f"What was the building at {it.name} used for in earlier days?", it.former,
-              it.former.removeprefix("a ")),
-        number(f"How many employees does {it.name} have?", it.staff, "people", "employees"),
-        person(f"Who is in charge at {it.name}?", it.head),
-        things(f"What is manufactured at {it.name}?", it.makes),
-    )  # fmt: skip
+        short(
+            either(
+                rng,
+                f"In which year did the company start at {it.name}?",
+                f"Since when has {it.name} been one of our sites?",
+            ),
+            f"{it.opened}",
+        ),
+        short(
+            either(
+                rng,
+                f"What was the building at {it.name} used for in earlier days?",
+                f"What stood at {it.name} before our time?",
+            ),
+            it.former,
+            it.former.removeprefix("a "),
+        ),
+        number(
+            either(
+                rng,
+                f"How many employees does {it.name} have?",
+                f"What is the workforce of {it.name}?",
+            ),
+            it.staff,
+            "people",
+            "employees",
+        ),
+        person(
+            either(rng, f"Who is in charge at {it.name}?", f"Who is the manager of {it.name}?"),
+            it.head,
+        ),
+        things(
+            either(
+                rng,
+                f"What is manufactured at {it.name}?",
+                f"Which goods come from {it.name}?",
+                f"What are the products of {it.name}?",
+            ),
+            it.makes,
+        ),
+    )
     return Section(f"{it.name}: the site", text, asks)
 
 
@@ -162,11 +159,33 @@ def _access(it: Site, rng: random.Random) -> Section:
     )
     text = f"{rng.choice(opening)} {rng.choice(parking)} One house rule surprises guests. {it.rule}"
     asks = (
-        time(f"From what time can staff enter {it.name}?", it.gate_opens),
-        number(f"How many parking spaces are there at {it.name}?", it.bays, "bays",
-               "parking spaces"),
-        why(f"Which unusual rule applies to guests of {it.name}, and for what reason?", it.rule),
-    )  # fmt: skip
+        time(
+            either(
+                rng,
+                f"From what time can staff enter {it.name}?",
+                f"How early does {it.name} let people in?",
+            ),
+            it.gate_opens,
+        ),
+        number(
+            either(
+                rng,
+                f"How many parking spaces are there at {it.name}?",
+                f"For how many vehicles is there space at {it.name}?",
+            ),
+            it.bays,
+            "bays",
+            "parking spaces",
+        ),
+        why(
+            either(
+                rng,
+                f"Which unusual rule applies to guests of {it.name}, and for what reason?",
+                f"What must a visitor to {it.name} know beforehand, and why?",
+            ),
+            it.rule,
+        ),
+    )
     return Section(f"{it.name}: getting in", text, asks)
 
 
@@ -192,9 +211,23 @@ def _safety(it: Site, rng: random.Random) -> Section:
     )
     text = " ".join(rng.choice(variants) for variants in (test, gather, aid))
     asks = (
-        short(f"Where do people assemble when {it.name} is evacuated?", it.point,
-              it.point.removeprefix("the ")),
+        short(
+            either(
+                rng,
+                f"Where do people assemble when {it.name} is evacuated?",
+                f"Where does one go if there is a fire at {it.name}?",
+            ),
+            it.point,
+            it.point.removeprefix("the "),
+        ),
         time(f"At what time of day is the alarm at {it.name} tested?", it.alarm_at),
-        things(f"Where are the first-aid boxes at {it.name}?", it.kits),
-    )  # fmt: skip
+        things(
+            either(
+                rng,
+                f"Where are the first-aid boxes at {it.name}?",
+                f"Where can one find plasters at {it.name}?",
+            ),
+            it.kits,
+        ),
+    )
     return Section(f"{it.name}: in an emergency", text, asks)

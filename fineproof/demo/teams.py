@@ -16,7 +16,7 @@ from fineproof.demo.document import (
     time,
     why,
 )
-from fineproof.demo.english import clock, listing, quantity
+from fineproof.demo.english import WEEKDAYS, clock, either, listing, quantity
 from fineproof.demo.names import Deck
 
 # What each team does, and the custom by which one shift hands over to the next.
@@ -39,7 +39,6 @@ DUTIES = {
     "Parts": ("price lists", "stock counts", "supplier claims", "drawing changes", "core deposits"),
     "Dispatch": ("customs papers", "lorry rotas", "pallet exchange", "parcel tracing", "cold loads"),
 }  # fmt: skip
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def roster(rng: random.Random, people: Deck[str]) -> list[Team]:
             reply_minutes=replies.deal(),
             opens=opens.deal(),
             deputy=people.deal(),
-            meeting_day=rng.choice(DAYS),
+            meeting_day=rng.choice(WEEKDAYS),
             meeting_at=meetings.deal(),
             custom=custom,
         )
@@ -119,10 +118,26 @@ def _people(it: Team, rng: random.Random) -> Section:
     )
     text = " ".join(rng.choice(variants) for variants in (opening, work, closing))
     asks = (
-        person(f"Who heads {it.name}?", it.lead),
-        number(f"How big is the team called {it.name}?", it.size, "members", "people"),
-        short(f"Where in the building is {it.name}?", it.room, it.room.removeprefix("room ")),
-        things(f"What are the tasks of {it.name}?", it.duties),
+        person(either(rng, f"Who heads {it.name}?", f"Who is the boss of {it.name}?"), it.lead),
+        number(
+            either(
+                rng,
+                f"How big is the team called {it.name}?",
+                f"How many colleagues work for {it.name}?",
+            ),
+            it.size,
+            "members",
+            "people",
+        ),
+        short(
+            either(rng, f"Where in the building is {it.name}?", f"Where does one find {it.name}?"),
+            it.room,
+            it.room.removeprefix("room "),
+        ),
+        things(
+            either(rng, f"What are the tasks of {it.name}?", f"What is {it.name} responsible for?"),
+            it.duties,
+        ),
     )
     return Section(f"{it.name}: who we are", text, asks)
 
@@ -146,12 +161,34 @@ def _contact(it: Team, rng: random.Random) -> Section:
     )
     text = " ".join(rng.choice(variants) for variants in (opening, urgent, stand_in))
     asks = (
-        short(f"What is the telephone number of {it.name}?", it.extension,
-              f"extension {it.extension}"),
+        short(
+            either(
+                rng,
+                f"What is the telephone number of {it.name}?",
+                f"Which number reaches {it.name}?",
+            ),
+            it.extension,
+            f"extension {it.extension}",
+        ),
         time(f"When does {it.name} start taking calls?", it.opens),
-        number(f"How fast does {it.name} respond in urgent cases?", it.reply_minutes, "minutes"),
-        person(f"Who is the deputy head of {it.name}?", it.deputy),
-    )  # fmt: skip
+        number(
+            either(
+                rng,
+                f"How fast does {it.name} respond in urgent cases?",
+                f"In an emergency, how soon does {it.name} react?",
+            ),
+            it.reply_minutes,
+            "minutes",
+        ),
+        person(
+            either(
+                rng,
+                f"Who is the deputy head of {it.name}?",
+                f"Who replaces the head of {it.name} during holidays?",
+            ),
+            it.deputy,
+        ),
+    )
     return Section(f"{it.name}: how to reach us", text, asks)
 
 
@@ -173,8 +210,9 @@ def _handover(it: Team, rng: random.Random) -> Section:
     )
     text = f"{rng.choice(opening)} {it.custom} {rng.choice(meeting)} {rng.choice(closing)}"
     asks = (
-        why(f"What is peculiar about the handover between shifts at {it.name}, and why?",
-            it.custom),
+        why(
+            f"What is peculiar about the handover between shifts at {it.name}, and why?", it.custom
+        ),
         time(f"At what time is the weekly meeting of {it.name}?", it.meeting_at),
-    )  # fmt: skip
+    )
     return Section(f"{it.name}: handover", text, asks)
