@@ -1,5 +1,6 @@
 """One adapter on its way into one replica: checked, handed over, proven, or taken out again."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -125,14 +126,13 @@ async def _hand_over(replica: Replica, name: str, folder: Path) -> None:
 
 async def _prove(replica: Replica, checked: Checked, engine: Engine) -> AdapterProof:
     record, limits = checked.record, engine.limits
-    served: list[Served] = []
-    for sequence in checked.canary.sequences:
-        try:
-            base = await replica.logprobs(engine.base_model, sequence.token_ids)
-            adapted = await replica.logprobs(record.id, sequence.token_ids)
-        except InvalidRequest as error:
-            raise AdapterCorrupt(f"vLLM cannot score {CANARY}: {error.message}") from error
-        served.append(Served(base, adapted))
+    sequences = checked.canary.sequences
+    asked = [(m, s.token_ids) for s in sequences for m in (engine.base_model, record.id)]
+    try:
+        said = await asyncio.gather(*(replica.logprobs(model, ids) for model, ids in asked))
+    except InvalidRequest as error:
+        raise AdapterCorrupt(f"vLLM cannot score {CANARY}: {error.message}") from error
+    served = [Served(base, adapted) for base, adapted in zip(said[::2], said[1::2], strict=True)]
     measured = measure(checked.canary, served)
     judge(measured, limits)
     return AdapterProof(

@@ -4,7 +4,6 @@ An adapter here is not trained: its ``lora_B`` matrices are drawn from a seeded 
 small enough that the model still speaks and large enough that its log-probabilities move.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from services.common.contracts.trainer import AdapterFile, AdapterRecord, Canary, CanarySequence
+from services.common.contracts.trainer import Canary, CanarySequence
 from services.common.prompts import render_messages
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -111,31 +110,3 @@ def _rewrite(folder: Path, change: Callable[[str, torch.Tensor], tuple[str, torc
 
 def copy_of(adapter: Path, folder: Path) -> Path:
     return Path(shutil.copytree(adapter, folder))
-
-
-def record_of(folder: Path, name: str, *, base_model: str, url: str) -> AdapterRecord:
-    """The registry's record of the files as they are in ``folder`` now."""
-    files = [
-        AdapterFile(
-            name=path.name,
-            bytes=path.stat().st_size,
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        )
-        for path in sorted(folder.iterdir())
-    ]
-    config = json.loads((folder / "adapter_config.json").read_text())
-    return AdapterRecord(
-        id=name,
-        created_at=1_700_000_000,
-        base_model=base_model,
-        recipe="qa",
-        job_id=name.rsplit(":", 1)[-1],
-        step=1,
-        sha256=next(f.sha256 for f in files if f.name == "adapter_model.safetensors"),
-        dataset_sha256="0" * 64,
-        rank=config["r"],
-        target_modules=sorted(config["target_modules"]),
-        url=url,
-        files=files,
-        metrics={},
-    )

@@ -24,6 +24,7 @@ from services.generator.main import create_app
 from services.generator.settings import GeneratorSettings
 from tests.conftest import free_port
 from tests.services.generator.registry import Registry
+from tests.services.generator.tiny import tiny_base
 from tests.services.generator.upstream import Upstream
 
 BASE = "smollm2-135m-instruct"
@@ -144,7 +145,7 @@ def start_generator(
                 "storage_url": storage_url,
                 "vllm_urls": [vllm_url],
                 "base_model": BASE,
-                "base_model_path": "",
+                "base_model_path": str(tiny_base(tmp_path / "base")),
                 "adapter_cache": tmp_path / "cache",
                 "reconcile_seconds": 0.5,
                 **changes,

@@ -1,11 +1,13 @@
 """The trainer's registry of adapters, as far as the generator asks it: one route, real HTTP."""
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
 from fastapi import FastAPI
 
-from services.common.contracts.trainer import AdapterRecord
+from services.common.contracts.trainer import AdapterFile, AdapterRecord
 from services.common.errors import NotFound, add_handlers
 from services.common.storage import ArtifactStore
 
@@ -24,8 +26,6 @@ class Registry:
 
     def add(self, name: str, folder: Path, *, base_model: str) -> AdapterRecord:
         """Register the files as they are in ``folder`` now."""
-        from tests.services.generator.adapters import record_of
-
         job = name.rsplit(":", 1)[-1]
         for file in folder.iterdir():
             self.store.put(f"adapters/{job}/{file.name}", file)
@@ -48,3 +48,31 @@ class Registry:
         if name not in self.records:
             raise NotFound(f"No adapter is called '{name}'.")
         return self.records[name]
+
+
+def record_of(folder: Path, name: str, *, base_model: str, url: str) -> AdapterRecord:
+    """The registry's record of the files as they are in ``folder`` now."""
+    files = [
+        AdapterFile(
+            name=path.name,
+            bytes=path.stat().st_size,
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in sorted(folder.iterdir())
+    ]
+    config = json.loads((folder / "adapter_config.json").read_text())
+    return AdapterRecord(
+        id=name,
+        created_at=1_700_000_000,
+        base_model=base_model,
+        recipe="qa",
+        job_id=name.rsplit(":", 1)[-1],
+        step=1,
+        sha256=next(f.sha256 for f in files if f.name == "adapter_model.safetensors"),
+        dataset_sha256="0" * 64,
+        rank=config["r"],
+        target_modules=sorted(config["target_modules"]),
+        url=url,
+        files=files,
+        metrics={},
+    )

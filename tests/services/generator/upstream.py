@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,7 +16,11 @@ USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 
 
 class Upstream:
-    """Set ``fault`` before asking: ``cut``, ``no_done``, ``malformed``, ``hang``, ``broken``.
+    """Set ``fault`` before asking: ``cut``, ``no_done``, ``malformed``, ``hang``, ``broken``,
+    ``refuse``, ``serves_base``, ``blind``.
+
+    With ``serves_base`` it takes adapters and answers as the base model; with ``blind`` it finds no
+    adapter's folder. Otherwise it answers for an adapter as its own canary says: faithful, by rote.
 
     ``text`` is what it says, in two pieces; ``bodies`` are the requests as they arrived;
     ``left`` counts callers that disconnected before the end.
@@ -26,20 +31,57 @@ class Upstream:
         self.fault: str | None = None
         self.text = ("Hello", " there.")
         self.bodies: list[bytes] = []
+        self.adapters: dict[str, Path] = {}
+        self.loads: list[str] = []
         self.left = 0
         self.url = ""
         self.app = Starlette(
             routes=[
                 Route("/v1/models", self._models),
                 Route("/tokenize", self._tokenize, methods=["POST"]),
+                Route("/v1/load_lora_adapter", self._load, methods=["POST"]),
+                Route("/v1/unload_lora_adapter", self._unload, methods=["POST"]),
                 Route("/v1/chat/completions", self._complete, methods=["POST"]),
                 Route("/v1/completions", self._complete, methods=["POST"]),
             ]
         )
 
     async def _models(self, _: Request) -> Response:
-        card = {"id": self.model, "root": "/models/base", "max_model_len": WINDOW}
-        return JSONResponse({"object": "list", "data": [card]})
+        cards = [{"id": self.model, "root": "/models/base", "max_model_len": WINDOW}]
+        cards += [{"id": name, "root": str(path)} for name, path in self.adapters.items()]
+        return JSONResponse({"object": "list", "data": cards})
+
+    def restart(self) -> None:
+        """As after a crash: every adapter is gone."""
+        self.adapters.clear()
+
+    async def _load(self, request: Request) -> Response:
+        body = await request.json()
+        name, path = body["lora_name"], Path(body["lora_path"])
+        if self.fault == "blind":
+            return _error(404, "No adapter found.")
+        if name in self.adapters:
+            return _error(400, "It has already been loaded.")
+        await asyncio.sleep(0.05)
+        self.loads.append(name)
+        self.adapters[name] = path
+        return Response("Success")
+
+    async def _unload(self, request: Request) -> Response:
+        if self.adapters.pop((await request.json())["lora_name"], None) is None:
+            return _error(404, "It cannot be found.")
+        return Response("Success")
+
+    def _score(self, model: str, ids: list[int]) -> Response:
+        """Prompt log-probabilities out of the canary that holds these tokens."""
+        for path in self.adapters.values():
+            for sequence in json.loads((path / "canary.json").read_text())["sequences"]:
+                if sequence["token_ids"] == ids:
+                    plain = model == self.model or self.fault == "serves_base"
+                    said = sequence["base" if plain else "adapted"]
+                    entries = [{str(i): {"logprob": p}} for i, p in zip(ids[1:], said, strict=True)]
+                    return JSONResponse({"choices": [{"prompt_logprobs": [None, *entries]}]})
+        return _error(400, "No adapter has a canary like this.")
 
     async def _tokenize(self, request: Request) -> Response:
         """A token a word."""
@@ -49,9 +91,12 @@ class Upstream:
     async def _complete(self, request: Request) -> Response:
         self.bodies.append(await request.body())
         body: dict[str, Any] = json.loads(self.bodies[-1])
+        if body["model"] != self.model and body["model"] not in self.adapters:
+            return _error(404, f"The model `{body['model']}` does not exist.")
+        if "prompt_logprobs" in body:
+            return self._score(body["model"], body["prompt"])
         if self.fault == "refuse":
-            error = {"message": "Not like that.", "type": "BadRequestError", "param": "n"}
-            return JSONResponse({"error": error | {"code": 400}}, 400)
+            return _error(400, "Not like that.", param="n")
         if self.fault == "broken":
             return Response("<html>oh no</html>", 500)
         if body.get("stream"):
@@ -84,9 +129,14 @@ class Upstream:
             raise
 
     async def _hang(self, request: Request) -> None:
-        while not await request.is_disconnected():
-            await asyncio.sleep(0.02)
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
         self.left += 1
+
+
+def _error(status: int, message: str, param: str | None = None) -> Response:
+    error = {"message": message, "type": "BadRequestError", "param": param, "code": status}
+    return JSONResponse({"error": error}, status)
 
 
 def _chunk(event: dict[str, Any]) -> bytes:
