@@ -12,8 +12,10 @@ from fineproof.errors import UserError
 from fineproof.local import redis
 from fineproof.settings import OFFSETS, Settings
 
-NEEDED_MEMORY = 7 * 2**30
-"""Bytes. With the packaged model vLLM takes 4.6 GiB, the rest 1.3 and a training job 1 more."""
+NEEDED_MEMORY = 6 * 2**30
+"""Bytes: with the packaged model vLLM takes 4.6 GiB and the rest 1.3."""
+TRAINING_MEMORY = 2 * 2**30
+"""Bytes a training job takes on top."""
 
 # Found by name only: importing them takes seconds.
 _PACKAGES = {
@@ -77,7 +79,8 @@ def little_memory(available: int) -> Iterator[str]:
     if available < NEEDED_MEMORY:
         yield (
             f"Only {available / 2**30:.1f} GiB of memory is available and the stack needs about "
-            f"{NEEDED_MEMORY / 2**30:.0f} GiB; end other programs or use a larger machine."
+            f"{NEEDED_MEMORY / 2**30:.0f} GiB, {(NEEDED_MEMORY + TRAINING_MEMORY) / 2**30:.0f} while "
+            "it trains; end other programs or use a larger machine."
         )
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from fineproof.errors import UserError
 from fineproof.local import preflight
 from fineproof.local.display import Display
 from fineproof.local.plan import programs
-from fineproof.local.processes import alive, boot_id, identity_of_self, send, wait_gone
+from fineproof.local.processes import boot_id, identity_of_self, send, wait_gone
 from fineproof.local.program import Program
 from fineproof.local.state import StackState, StateFile, locked
 from fineproof.local.supervisor import Supervisor, last_lines
@@ -85,10 +85,9 @@ def down(settings: Settings, console: Console) -> None:
     state = running(home)
     if state is not None:
         send(state.supervisor, signal.SIGTERM)
-        with Display(console) as display:
-            _watch(file, display, lambda: alive(state.supervisor), _DOWN)
-        if wait_gone([state.supervisor], 0):
-            send(state.supervisor, signal.SIGKILL)
+        with console.status("Stopping the stack"):
+            if wait_gone([state.supervisor], _DOWN):
+                send(state.supervisor, signal.SIGKILL)
     with locked(home, _HANDOVER) as ours:
         if not ours:
             raise UserError(f"Another command is at work in {home}; try again in a moment.")
@@ -196,36 +195,21 @@ def _follow_until_ready(
     log: Path,
 ) -> None:
     file = StateFile(settings.home)
-
-    def coming_up() -> bool:
-        if child is not None:
-            return child.poll() is None
-        return running(settings.home) is not None
-
-    _watch(file, display, coming_up, None)
-    state = running(settings.home)
-    if state is None or state.phase != "ready":
-        failed = file.read()
-        raise UserError(
-            failed.message
-            if failed is not None and failed.message
-            else f"The stack stopped while it came up. The end of {log}:\n{last_lines(log, 15)}"
-        )
-
-
-def _watch(
-    file: StateFile, display: Display, going: Callable[[], bool], seconds: float | None
-) -> None:
-    """Show what the supervisor writes down while ``going``, until it is ready or stopped."""
-    deadline = None if seconds is None else time.monotonic() + seconds
-    stopping = deadline is not None
-    while going() and (deadline is None or time.monotonic() < deadline):
-        state = file.read()
-        if state is not None and state.supervisor_lives:
+    while True:
+        state = running(settings.home)
+        if state is not None:
             display.show(state)
-            if state.phase == "ready" and not stopping:
+            if state.phase == "ready":
                 return
+        if state is None and (child is None or child.poll() is not None):
+            break
         time.sleep(0.2)
+    failed = file.read()
+    raise UserError(
+        failed.message
+        if failed is not None and failed.message
+        else f"The stack stopped while it came up. The end of {log}:\n{last_lines(log, 15)}"
+    )
 
 
 def _say_already_up(state: StackState, console: Console) -> None:
