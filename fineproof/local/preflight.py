@@ -76,11 +76,13 @@ def holder(port: int) -> str:
 
 
 def little_memory(available: int) -> Iterator[str]:
+    idle, training = (
+        f"{needed / 2**30:.0f}" for needed in (NEEDED_MEMORY, NEEDED_MEMORY + TRAINING_MEMORY)
+    )
     if available < NEEDED_MEMORY:
         yield (
             f"Only {available / 2**30:.1f} GiB of memory is available and the stack needs about "
-            f"{NEEDED_MEMORY / 2**30:.0f} GiB, {(NEEDED_MEMORY + TRAINING_MEMORY) / 2**30:.0f} while "
-            "it trains; end other programs or use a larger machine."
+            f"{idle} GiB, {training} while it trains; end other programs or use a larger machine."
         )
 
 

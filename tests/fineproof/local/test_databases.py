@@ -1,5 +1,7 @@
 """PostgreSQL and Redis as the stack and the other tests start them."""
 
+import os
+import signal
 import socket
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from sqlalchemy import create_engine, text
 from fineproof.local import postgres
 from fineproof.local.postgres import running_postgres
 from fineproof.local.redis import running_redis
+from tests.conftest import free_port
 
 
 def processes_naming(folder: Path) -> list[psutil.Process]:
@@ -19,12 +22,6 @@ def processes_naming(folder: Path) -> list[psutil.Process]:
         for process in psutil.process_iter(["cmdline"])
         if any(str(folder) in word for word in process.info["cmdline"] or ())
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_postgres_serves_pgvector_without_a_tcp_listener(tmp_path: Path) -> None:
@@ -80,6 +77,20 @@ def test_a_lock_file_naming_another_living_process_does_not_stop_postgres(tmp_pa
     (tmp_path / "data" / "postmaster.pid").write_text(recycled)
     with running_postgres(tmp_path):
         assert postgres.ready(tmp_path)
+
+
+def test_postgres_starts_again_at_once_after_a_kill(tmp_path: Path) -> None:
+    with running_postgres(tmp_path) as url:
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("create table kept as select generate_series(1, 1000) as n"))
+        lock = (tmp_path / "data" / "postmaster.pid").read_text()
+        os.kill(int(lock.split()[0]), signal.SIGKILL)  # its backend still has our connection
+    with running_postgres(tmp_path):
+        engine.dispose()
+        with engine.connect() as connection:
+            assert connection.scalar(text("select count(*) from kept")) == 1000
+        engine.dispose()
 
 
 def test_a_broken_cluster_is_told_with_the_server_s_own_words(tmp_path: Path) -> None:
