@@ -167,15 +167,15 @@ class _Run:
             self.folder, self.shop.settings.launch_arguments, offline=Path(base).is_dir()
         )
         try:
-            while process.exit_code is None:
+            while process.is_running:
                 time.sleep(LOOK_SECONDS)
                 self._check()
                 self._record(lines.read())
             self._record(lines.read())
         finally:
-            process.close()
+            status = process.close()
         if not self.folder.result.exists():
-            raise JobFailed(explain(self.folder, process.exit_code or 0))
+            raise JobFailed(explain(self.folder, status))
 
     def _started(self, old: list[Line]) -> Job:
         with self.shop.db.transaction() as session:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import structlog
@@ -49,26 +50,23 @@ class TrainingProcess:
         log.info("training_started", pid=self._popen.pid, folder=str(folder.path))
 
     @property
-    def exit_code(self) -> int | None:
-        """None while it runs."""
-        return self._popen.poll()
+    def is_running(self) -> bool:
+        # Not reaped by looking: its id stays the group's until close() has signalled the group.
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._popen.pid, how) is None
 
-    def stop(self) -> None:
-        """End the whole group: asked first, killed after ``GRACE_SECONDS``."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._popen.pid, number)
-                self._popen.wait(GRACE_SECONDS)
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        self._popen.wait()
+    def close(self) -> int:
+        """End what is left of the group, asked first and killed after ``GRACE_SECONDS``.
 
-    def close(self) -> None:
-        # Also after a normal end: whatever the launcher left in its group must not live on.
-        self.stop()
+        Gives the exit status of the launcher.
+        """
+        deadline = time.monotonic() + GRACE_SECONDS
+        os.killpg(self._popen.pid, signal.SIGTERM)
+        while self.is_running and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(self._popen.pid, signal.SIGKILL)
         self._output.close()
+        return self._popen.wait()
 
 
 def environment(*, offline: bool) -> dict[str, str]:

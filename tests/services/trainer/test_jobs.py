@@ -70,9 +70,7 @@ def test_a_job_is_cancelled_once(client: openai.OpenAI, upload: Upload) -> None:
     assert len(client.fine_tuning.jobs.list_events(job.id).data) == 2
 
 
-def test_the_deprecated_hyperparameters_still_count(
-    client: openai.OpenAI, upload: Upload
-) -> None:
+def test_the_deprecated_hyperparameters_still_count(client: openai.OpenAI, upload: Upload) -> None:
     file_id = upload(pairs(10))
     job = client.fine_tuning.jobs.create(
         model=BASE,
