@@ -51,17 +51,13 @@ class Display:
 
     def show(self, state: StackState) -> None:
         self._state = state
-        if state.phase != "starting":
-            self._end_table()  # the rest is history, told line by line
         for program in state.programs:
-            self._tell(program)
-
-    def _tell(self, program: ProgramState) -> None:
-        known = self._told.get(program.name)
-        now = (program.phase, program.restarts)
-        self._told[program.name] = now
-        if self._live is None and known != now and program.phase != "waiting":
-            self._console.print(_line(program), highlight=False, soft_wrap=True)
+            known = self._told.get(program.name)
+            now = self._told[program.name] = (program.phase, program.restarts)
+            if self._live is None and known != now and program.phase != "waiting":
+                self._console.print(_line(program), highlight=False, soft_wrap=True)
+        if state.phase != "starting":
+            self._end_table()  # from now on a line a change
 
     def _end_table(self) -> None:
         if self._live is not None:
