@@ -5,7 +5,10 @@ from collections.abc import Iterable, Sequence
 
 Scored = tuple[int, float]
 
-K = 60
+# The paper's 60 nearly evens out the first places: two middling ranks beat one first. With 5, on
+# 400 training questions each of Natural Questions and BioASQ, hit@5 is 0.995 and 0.973 (with 60:
+# 0.978 and 0.963), above vectors (0.988, 0.902) and full text (0.938, 0.938) by themselves.
+K = 5
 
 
 def best_first(scores: Iterable[Scored]) -> list[Scored]:
@@ -13,20 +16,17 @@ def best_first(scores: Iterable[Scored]) -> list[Scored]:
     return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
 
 
-def fuse(
-    rankings: Sequence[Sequence[int]], *, weights: Sequence[float] | None = None, k: int = K
-) -> list[Scored]:
-    """Merge rankings of keys, each best first, by the sum of ``weight / (k + rank)``, ranks from 1.
+def fuse(rankings: Sequence[Sequence[int]], *, k: int = K) -> list[Scored]:
+    """Merge rankings of keys, each best first, by the sum of ``1 / (k + rank)``, ranks from 1.
 
-    Cormack, Clarke and Büttcher, SIGIR 2009, doi 10.1145/1571941.1572114; weights, equal by
-    default, are ours. The sum is divided by the largest possible: 1.0 is first place in every
-    ranking, and first in one of two equal ones, absent from the other, is 0.5.
+    Cormack, Clarke and Büttcher, SIGIR 2009, doi 10.1145/1571941.1572114. The sum is divided by
+    the largest possible: 1.0 is first place in every ranking, and first in one of two, absent from
+    the other, is 0.5.
     """
-    weights = weights or [1.0] * len(rankings)
     sums: dict[int, float] = defaultdict(float)
-    for ranking, weight in zip(rankings, weights, strict=True):
+    for ranking in rankings:
         for rank, key in enumerate(ranking, start=1):
-            sums[key] += weight / sum(weights) * (k + 1) / (k + rank)
+            sums[key] += (k + 1) / (k + rank) / len(rankings)
     return best_first(sums.items())
 
 

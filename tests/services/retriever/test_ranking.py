@@ -16,9 +16,10 @@ def test_being_found_twice_beats_being_first_once() -> None:
     assert ranked[0] == 3
 
 
-def test_a_rankings_weight_decides_between_equal_places() -> None:
-    assert [key for key, _ in fuse([[1], [2]], weights=(1, 3))] == [2, 1]
-    assert dict(fuse([[1], [2]], weights=(1, 3))) == pytest.approx({1: 0.25, 2: 0.75})
+def test_a_first_place_beats_being_found_twice_far_down() -> None:
+    others = list(range(100, 108))
+    ranked = [key for key, _ in fuse([[1, *others, 2], [50, *others[::-1], 2]])]
+    assert ranked.index(1) < ranked.index(2)
 
 
 def test_scores_follow_the_formula() -> None:

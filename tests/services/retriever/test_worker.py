@@ -56,7 +56,7 @@ def ingestion_when(
     sent: dict[str, Any],
     reached: Callable[[dict[str, Any]], bool],
     *,
-    patience: float = 120,
+    patience: float = 240,
 ) -> dict[str, Any]:
     url = f"/v1/vector_stores/{sent['vector_store_id']}/ingestions/{sent['id']}"
     deadline = time.monotonic() + patience
@@ -72,7 +72,7 @@ def test_an_ingestion_survives_the_kill_of_its_worker(
 ) -> None:
     passages = [
         {"id": str(n), "text": f"Crate {n} was weighed at {n * 3} kilograms and put on shelf {n}."}
-        for n in range(4_000)
+        for n in range(1_000)
     ]
     store_id = retriever.store()
     sent = retriever.send(store_id, passages)
@@ -91,4 +91,4 @@ def test_an_ingestion_survives_the_kill_of_its_worker(
     with retriever.db.transaction() as session:
         count = select(func.count()).where(PassageVector.store_id == store_id)
         assert session.scalar(count) == len(passages)
-    assert retriever.search(store_id, "How heavy was crate 1234?", mode="text")[0] == "1234"
+    assert retriever.search(store_id, "How heavy was crate 123?", mode="text")[0] == "123"
