@@ -37,6 +37,11 @@ def make_celery(service: str, redis_url: str) -> Celery:
             "visibility_timeout": 24 * 3600,
             "socket_connect_timeout": 2,
             "socket_timeout": 10,
+            # How often a sender tries to connect; kombu's own default goes on for six seconds.
+            "max_retries": 1,
+            "interval_start": 0.1,
+            "interval_step": 0.1,
+            "interval_max": 0.2,
         },
     )
     return app
