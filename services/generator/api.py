@@ -17,7 +17,6 @@ from services.common.pagination import CursorDep, to_page
 from services.generator import storage
 from services.generator.adapters import no_adapter, no_model
 from services.generator.deps import GeneratorDep, KeeperDep, RagDep
-from services.generator.schemas import completion_head
 from services.generator.service import Generator, adapter_of
 from services.generator.streaming import EventStream, while_connected
 
@@ -27,8 +26,7 @@ router = APIRouter(prefix="/v1")
 async def _hand_on(request: Request, generator: Generator) -> Response:
     """The caller's bytes to vLLM, vLLM's bytes to the caller."""
     body = await request.body()
-    model = completion_head(body).model
-    relay = await while_connected(request, generator.open(request.url.path, model, body))
+    relay = await while_connected(request, generator.hand_on(request.url.path, body))
     if relay.streams:
         return EventStream(relay, relay.events())
     async with relay:

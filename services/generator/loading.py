@@ -1,6 +1,5 @@
 """One adapter on its way into one replica: checked, handed over, proven, or taken out again."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,7 +20,7 @@ from services.common.errors import (
 from services.common.ids import now
 from services.common.storage import ArtifactStore
 from services.generator.artifacts import CANARY, CONFIG, fetch
-from services.generator.proof import Limits, Served, judge, measure, read_canary, tolerance
+from services.generator.proof import Limits, Served, judge, measure, probes, read_canary, tolerance
 from services.generator.refusal import AdapterCorrupt, AdapterIncompatible
 from services.generator.vllm import Proven, Replica
 from services.generator.weights import WEIGHTS, Shape, check_rank, count_matched, lora_pairs
@@ -126,14 +125,17 @@ async def _hand_over(replica: Replica, name: str, folder: Path) -> None:
 
 async def _prove(replica: Replica, checked: Checked, engine: Engine) -> AdapterProof:
     record, limits = checked.record, engine.limits
-    sequences = checked.canary.sequences
-    asked = [(m, s.token_ids) for s in sequences for m in (engine.base_model, record.id)]
-    try:
-        said = await asyncio.gather(*(replica.logprobs(model, ids) for model, ids in asked))
-    except InvalidRequest as error:
-        raise AdapterCorrupt(f"vLLM cannot score {CANARY}: {error.message}") from error
-    served = [Served(base, adapted) for base, adapted in zip(said[::2], said[1::2], strict=True)]
-    measured = measure(checked.canary, served)
+    asked = probes(checked.canary)
+    served: list[Served] = []
+    # One at a time: on a CPU vLLM takes longer over a batch of adapters mixed with the base model.
+    for probe in asked:
+        try:
+            base = await replica.logprob(engine.base_model, probe.prefix, probe.token)
+            adapted = await replica.logprob(record.id, probe.prefix, probe.token)
+        except InvalidRequest as error:
+            raise AdapterCorrupt(f"vLLM cannot score {CANARY}: {error.message}") from error
+        served.append(Served(base, adapted))
+    measured = measure(asked, served)
     judge(measured, limits)
     return AdapterProof(
         adapter=record.id,

@@ -51,6 +51,7 @@ def create_app(settings: GeneratorSettings) -> FastAPI:
                 keeper,
                 base_model=settings.base_model,
                 max_concurrent=settings.max_concurrent_requests,
+                allow_prompt_logprobs=settings.allow_prompt_logprobs,
             )
             app.state.rag = Rag(generator, retriever)
             await keeper.look()

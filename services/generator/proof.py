@@ -1,11 +1,15 @@
 """Proof that an adapter is really there: the same tokens, scored by vLLM and by PEFT.
 
 The adapter brings canary sequences with PEFT's log-probabilities for the base model and for the
-adapted one, in float32. vLLM scores the same tokens with the same two models. On two cores in
-float32 the two agree within 5e-5 nats, for the base model and for adapters alike; an adapter that
-moves canary tokens by 0.5 nats is thus told from half of it, or from none of it, four thousandfold.
-In bfloat16 they differ more, by as much for the base model: the difference seen there scales the
-tolerance.
+adapted one, in float32. vLLM scores some of the same tokens with the same two models. On two cores
+in float32 the two agree within 5e-5 nats, for the base model and for adapters alike; an adapter
+that moves canary tokens by 0.5 nats is thus told from half of it, or from none of it, four
+thousandfold. In bfloat16 they differ more, by as much for the base model: the difference seen there
+scales the tolerance.
+
+Tokens are scored one by one, as the next after what precedes them. vLLM would score a whole prompt
+at once (``prompt_logprobs``), but with LoRA on a CPU its engine dies of that as soon as anyone else
+is being answered (vLLM issues 16668 and 29955, still so in 0.32).
 """
 
 import math
@@ -23,6 +27,7 @@ from services.generator.refusal import (
     AdapterNoEffect,
 )
 
+PROBES = 6
 NOISE_FACTOR = 4.0
 """An adapted model may differ from PEFT's by this many times what the base model does."""
 
@@ -37,16 +42,30 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Served:
-    """What vLLM said of one canary sequence, without the adapter and with it."""
+class Probe:
+    """One canary token, the tokens before it, and PEFT's log-probabilities of it."""
 
-    base: Sequence[float]
-    adapted: Sequence[float]
+    prefix: Sequence[int]
+    token: int
+    base: float
+    adapted: float
+
+    @property
+    def effect(self) -> float:
+        return abs(self.adapted - self.base)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What vLLM said of one probe, without the adapter and with it."""
+
+    base: float
+    adapted: float
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Largest differences over all canary tokens, in nats.
+    """Largest differences over all probes, in nats.
 
     ``base_noise``: the base model, served against PEFT's. ``served_delta`` and ``peft_delta``: what
     the adapter changes, as served and as PEFT computed. ``peft_diff``: the adapted model, served
@@ -74,21 +93,45 @@ def read_canary(file: Path) -> Canary:
     return canary
 
 
-def measure(canary: Canary, served: Sequence[Served]) -> Measured:
-    """Compare what was served with what PEFT said; ``served`` is in the canary's order."""
-    pairs = list(zip(canary.sequences, served, strict=True))
+def probes(canary: Canary) -> list[Probe]:
+    """The token that the adapter moves most, and others it moves much after few tokens.
+
+    A prompt of a hundred tokens takes vLLM half a second on a CPU, so effect is weighed against
+    length; no more than half of the others come from one sequence.
+    """
+    known = [
+        [
+            Probe(sequence.token_ids[:at], sequence.token_ids[at], base, adapted)
+            for at, (base, adapted) in enumerate(
+                zip(sequence.base, sequence.adapted, strict=True), 1
+            )
+        ]
+        for sequence in canary.sequences
+    ]
+    cheap = [sorted(of_one, key=_worth, reverse=True)[: PROBES // 2] for of_one in known]
+    most = max((probe for of_one in known for probe in of_one), key=lambda probe: probe.effect)
+    others = [probe for of_one in cheap for probe in of_one if probe is not most]
+    return [most, *sorted(others, key=_worth, reverse=True)[: PROBES - 1]]
+
+
+def _worth(probe: Probe) -> float:
+    return probe.effect / (len(probe.prefix) + 32)
+
+
+def measure(asked: Sequence[Probe], served: Sequence[Served]) -> Measured:
+    """Compare what was served with what PEFT said; ``served`` is in the order of ``asked``."""
+    pairs = list(zip(asked, served, strict=True))
     return Measured(
-        base_noise=max(_largest(ours.base, peft.base) for peft, ours in pairs),
-        served_delta=max(_largest(ours.adapted, ours.base) for _, ours in pairs),
-        peft_delta=max(_largest(peft.adapted, peft.base) for peft, _ in pairs),
-        peft_diff=max(_largest(ours.adapted, peft.adapted) for peft, ours in pairs),
+        base_noise=_largest(ours.base - peft.base for peft, ours in pairs),
+        served_delta=_largest(ours.adapted - ours.base for _, ours in pairs),
+        peft_delta=_largest(peft.effect for peft, _ in pairs),
+        peft_diff=_largest(ours.adapted - peft.adapted for peft, ours in pairs),
     )
 
 
-def _largest(left: Iterable[float], right: Iterable[float]) -> float:
-    """Largest absolute difference; infinite where a number is missing (NaN compares as nothing)."""
-    differences = [abs(a - b) for a, b in zip(left, right, strict=True)]
-    return max(d if math.isfinite(d) else math.inf for d in differences)
+def _largest(differences: Iterable[float]) -> float:
+    """The largest in size; infinite where one is no number, as NaN compares with nothing."""
+    return max(abs(d) if math.isfinite(d) else math.inf for d in differences)
 
 
 def tolerance(measured: Measured, limits: Limits) -> float:

@@ -1,25 +1,25 @@
 """Wire models private to the generator."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 from services.common.contracts.base import Wire
 from services.common.contracts.generator import UsedPassage
 from services.common.errors import InvalidRequest
 
 
-class CompletionHead(BaseModel):
-    """The one field of a completion request that is read here; all others are vLLM's to judge."""
-
-    model_config = ConfigDict(frozen=True)
+@dataclass(frozen=True)
+class CompletionHead:
+    """What is read here of a completion request; all else is vLLM's to judge."""
 
     model: str
+    scores_prompt: bool
+    """Whether it asks for log-probabilities of the prompt's own tokens."""
 
 
 def completion_head(body: bytes) -> CompletionHead:
-    """Read ``model`` out of a request that is handed on as it came."""
+    """Read the head of a request that is handed on as it came."""
     try:
         # RecursionError: brackets nested thousands deep.
         request: Any = json.loads(body)
@@ -36,7 +36,11 @@ def completion_head(body: bytes) -> CompletionHead:
         )
     if not isinstance(model, str):
         raise InvalidRequest("Invalid 'model': a string is needed.", param="model")
-    return CompletionHead(model=model)
+    echoed = "top_logprobs" if "messages" in request else "logprobs"
+    scores_prompt = request.get("prompt_logprobs") is not None or bool(
+        request.get("echo") and request.get(echoed, 0) is not None
+    )
+    return CompletionHead(model=model, scores_prompt=scores_prompt)
 
 
 class RagPassages(Wire):

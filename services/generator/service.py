@@ -5,11 +5,12 @@ from contextlib import AsyncExitStack
 
 from services.common.contracts.generator import Adapter, AdapterError, AdapterProof, Model
 from services.common.contracts.trainer import AdapterRecord
-from services.common.errors import NotFound, RateLimited
+from services.common.errors import InvalidRequest, NotFound, RateLimited
 from services.common.ids import now
 from services.generator.adapters import AdapterKeeper
 from services.generator.models import AdapterRow
 from services.generator.relay import Relay
+from services.generator.schemas import completion_head
 from services.generator.vllm import Fleet, ModelServerAway, Replica
 
 _ATTEMPTS = 2
@@ -17,13 +18,33 @@ _ATTEMPTS = 2
 
 class Generator:
     def __init__(
-        self, fleet: Fleet, keeper: AdapterKeeper, *, base_model: str, max_concurrent: int
+        self,
+        fleet: Fleet,
+        keeper: AdapterKeeper,
+        *,
+        base_model: str,
+        max_concurrent: int,
+        allow_prompt_logprobs: bool,
     ) -> None:
         self.fleet = fleet
         self.base_model = base_model
         self._keeper = keeper
         self._free = max_concurrent
+        self._allow_prompt_logprobs = allow_prompt_logprobs
         self._started = now()
+
+    async def hand_on(self, path: str, body: bytes) -> Relay:
+        """Send a caller's request to vLLM as it came."""
+        head = completion_head(body)
+        if head.scores_prompt and not self._allow_prompt_logprobs:
+            raise InvalidRequest(
+                "Log-probabilities of the prompt (prompt_logprobs, or echo with logprobs) are not "
+                "to be had here: with adapters enabled vLLM may die of them. Ask for logprobs of "
+                "what is generated.",
+                code="unsupported_parameter",
+                param="prompt_logprobs",
+            )
+        return await self.open(path, head.model, body)
 
     async def open(self, path: str, model: str, body: bytes) -> Relay:
         """Send ``body`` to a replica that serves ``model``; returns when vLLM has begun to answer.

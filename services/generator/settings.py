@@ -49,6 +49,12 @@ class GeneratorSettings(ServiceSettings):
     max_concurrent_requests: int = Field(
         512, ge=1, description="Generations under way at once; more are answered 429."
     )
+    allow_prompt_logprobs: bool = Field(
+        False,
+        description="Hand on requests for log-probabilities of the prompt itself. With LoRA "
+        "enabled, vLLM's engine on a CPU dies of one that meets any other request (vLLM issues "
+        "16668 and 29955).",
+    )
     request_timeout_seconds: float = Field(
         600, gt=0, description="Longest silence of vLLM within one generation."
     )

@@ -146,32 +146,29 @@ class Replica:
         except NotFound:
             return
 
-    async def logprobs(self, model: str, token_ids: Sequence[int]) -> list[float]:
-        """Natural-log probabilities of ``token_ids[1:]``, each given the tokens before it.
+    async def logprob(self, model: str, prefix: Sequence[int], token: int) -> float:
+        """Natural-log probability of ``token`` after the tokens of ``prefix``.
 
-        vLLM leaves its prefix cache aside when prompt log-probabilities are asked for.
+        The token is forced; vLLM reports its probability from before that.
         """
         answer = await self._json(
             "POST",
             "/v1/completions",
             json={
                 "model": model,
-                "prompt": list(token_ids),
+                "prompt": list(prefix),
                 "max_tokens": 1,
                 "temperature": 0,
-                "prompt_logprobs": 0,
+                "allowed_token_ids": [token],
+                "logprobs": 0,
             },
             timeout=self._adapter,
         )
         try:
-            said = answer["choices"][0]["prompt_logprobs"]
-            return [
-                float(entry[str(token)]["logprob"])
-                for token, entry in zip(token_ids[1:], said[1:], strict=True)
-            ]
+            return float(answer["choices"][0]["logprobs"]["token_logprobs"][0])
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise UpstreamFailed(
-                "The model server's prompt log-probabilities cannot be read.",
+                "The model server's log-probability of a token cannot be read.",
                 code="model_server_malformed",
             ) from error
 

@@ -102,6 +102,30 @@ def wrong_scale(folder: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
+def rank_64(folder: Path) -> None:
+    """The same product B·A, padded with zeros to a rank over the engine's limit."""
+
+    def padded(key: str, tensor: torch.Tensor) -> tuple[str, torch.Tensor]:
+        missing = 64 - min(tensor.shape)
+        pad = (0, 0, 0, missing) if "lora_A" in key else (0, missing)
+        return key, torch.nn.functional.pad(tensor, pad)
+
+    _rewrite(folder, padded)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["lora_alpha"] *= 64 // config["r"]
+    config["r"] = 64
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def canary_of_another_base(folder: Path) -> None:
+    """What PEFT would have said, had the base model been another one."""
+    canary = Canary.model_validate_json((folder / "canary.json").read_text())
+    for sequence in canary.sequences:
+        sequence.base = [value - 1.0 for value in sequence.base]
+        sequence.adapted = [value - 1.0 for value in sequence.adapted]
+    (folder / "canary.json").write_text(canary.model_dump_json())
+
+
 def _rewrite(folder: Path, change: Callable[[str, torch.Tensor], tuple[str, torch.Tensor]]) -> None:
     weights = folder / "adapter_model.safetensors"
     changed = dict(change(key, tensor) for key, tensor in load_file(weights).items())

@@ -25,12 +25,12 @@ def adapter(registry: Registry, tmp_path: Path) -> str:
 
 
 def load(generator: str, name: str) -> httpx.Response:
-    return httpx.post(f"{generator}/v1/adapters", json={"name": name}, timeout=60)
+    return httpx.post(f"{generator}/v1/adapters", json={"name": name}, timeout=300)
 
 
 def chat(generator: str, model: str) -> httpx.Response:
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
-    return httpx.post(f"{generator}/v1/chat/completions", json=body, timeout=60)
+    return httpx.post(f"{generator}/v1/chat/completions", json=body, timeout=300)
 
 
 def shown(generator: str, name: str) -> dict[str, Any]:
@@ -38,8 +38,8 @@ def shown(generator: str, name: str) -> dict[str, Any]:
     return adapter
 
 
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
+def eventually(holds: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.05)

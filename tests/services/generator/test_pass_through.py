@@ -165,6 +165,26 @@ def test_a_body_without_a_model_is_a_400(generator: str) -> None:
             assert error_of(response)["type"] == "invalid_request_error"
 
 
+def test_what_vllm_may_die_of_does_not_reach_it(
+    start_generator: StartGenerator, generator: str, upstream: Upstream
+) -> None:
+    deadly = (
+        ("chat/completions", {**ASK, "prompt_logprobs": 0}),
+        ("chat/completions", {**ASK, "echo": True}),
+        ("completions", {"model": BASE, "prompt": "Hi", "prompt_logprobs": 1}),
+        ("completions", {"model": BASE, "prompt": "Hi", "echo": True, "logprobs": 0}),
+    )
+    harmless = {"model": BASE, "prompt": "Hi", "echo": True, "logprobs": None}
+    for route, body in deadly:
+        refused = httpx.post(f"{generator}/v1/{route}", json=body)
+        assert refused.status_code == 400, body
+        assert error_of(refused)["code"] == "unsupported_parameter"
+    assert upstream.bodies == []
+    assert httpx.post(f"{generator}/v1/completions", json=harmless).status_code == 200
+    daring = start_generator(upstream.url, allow_prompt_logprobs=True)
+    assert httpx.post(f"{daring}/v1/{deadly[0][0]}", json=deadly[0][1]).status_code == 200
+
+
 def test_the_registry_away_leaves_the_base_model_to_talk_to(
     start_generator: StartGenerator, upstream: Upstream, registry: Registry
 ) -> None:

@@ -4,11 +4,14 @@ import pytest
 
 from services.common.contracts.trainer import Canary, CanarySequence
 from services.generator.proof import (
+    PROBES,
     Limits,
     Measured,
+    Probe,
     Served,
     judge,
     measure,
+    probes,
     read_canary,
     tolerance,
 )
@@ -28,21 +31,42 @@ def changed(**values: float) -> Measured:
     return Measured(**{**vars(GOOD), **values})
 
 
-def test_the_largest_difference_over_all_sequences_counts() -> None:
-    canary = Canary(
+def canary(*effects: list[float]) -> Canary:
+    """One sequence a list, in which PEFT moves each token after the first by so many nats."""
+    return Canary(
         sequences=[
-            CanarySequence(token_ids=[1, 2, 3], base=[-1.0, -2.0], adapted=[-1.5, -2.0]),
-            CanarySequence(token_ids=[4, 5], base=[-3.0], adapted=[-1.0]),
+            CanarySequence(
+                token_ids=list(range(number * 100, number * 100 + len(moved) + 1)),
+                base=[-2.0] * len(moved),
+                adapted=[-2.0 + effect for effect in moved],
+            )
+            for number, moved in enumerate(effects, 1)
         ]
     )
-    served = [Served([-1.0, -2.25], [-1.5, -2.0]), Served([-3.0], [-1.125])]
-    measured = measure(canary, served)
-    assert vars(measured) == {
+
+
+def test_the_largest_difference_over_all_probes_counts() -> None:
+    asked = [Probe([1], 2, -1.0, -1.5), Probe([1, 2], 3, -2.0, -2.0), Probe([4], 5, -3.0, -1.0)]
+    served = [Served(-1.0, -1.5), Served(-2.25, -2.0), Served(-3.0, -1.125)]
+    assert vars(measure(asked, served)) == {
         "base_noise": 0.25,
         "served_delta": 1.875,
         "peft_delta": 2.0,
         "peft_diff": 0.125,
     }
+
+
+def test_a_probe_is_a_token_with_what_precedes_it() -> None:
+    (probe,) = probes(canary([0.5]))
+    assert vars(probe) == {"prefix": [100], "token": 101, "base": -2.0, "adapted": -1.5}
+
+
+def test_the_most_moved_token_is_always_probed_and_cheap_ones_beside_it() -> None:
+    asked = probes(canary([0.1] * 10, [0.2] * 80 + [-3.0]))
+    assert len(asked) == PROBES
+    assert (asked[0].effect, len(asked[0].prefix)) == (3.0, 81)
+    assert all(len(probe.prefix) <= 3 for probe in asked[1:])
+    assert {probe.token // 100 for probe in asked[1:]} == {1, 2}
 
 
 def test_agreement_within_rounding_is_proof() -> None:
@@ -80,8 +104,7 @@ def test_a_small_effect_must_still_be_seen() -> None:
 
 
 def test_numbers_that_are_none_are_not_taken_for_agreement() -> None:
-    canary = Canary(sequences=[CanarySequence(token_ids=[1, 2], base=[-1.0], adapted=[-2.0])])
-    measured = measure(canary, [Served([-1.0], [float("nan")])])
+    measured = measure([Probe([1], 2, -1.0, -2.0)], [Served(-1.0, float("nan"))])
     with pytest.raises(AdapterMismatch):
         judge(measured, LIMITS)
 

@@ -72,15 +72,15 @@ class Upstream:
             return _error(404, "It cannot be found.")
         return Response("Success")
 
-    def _score(self, model: str, ids: list[int]) -> Response:
-        """Prompt log-probabilities out of the canary that holds these tokens."""
+    def _score(self, model: str, prefix: list[int], token: int) -> Response:
+        """The log-probability out of the canary that begins with these tokens."""
         for path in self.adapters.values():
             for sequence in json.loads((path / "canary.json").read_text())["sequences"]:
-                if sequence["token_ids"] == ids:
+                at = len(prefix)
+                if sequence["token_ids"][: at + 1] == [*prefix, token]:
                     plain = model == self.model or self.fault == "serves_base"
-                    said = sequence["base" if plain else "adapted"]
-                    entries = [{str(i): {"logprob": p}} for i, p in zip(ids[1:], said, strict=True)]
-                    return JSONResponse({"choices": [{"prompt_logprobs": [None, *entries]}]})
+                    said = sequence["base" if plain else "adapted"][at - 1]
+                    return JSONResponse({"choices": [{"logprobs": {"token_logprobs": [said]}}]})
         return _error(400, "No adapter has a canary like this.")
 
     async def _tokenize(self, request: Request) -> Response:
@@ -93,8 +93,8 @@ class Upstream:
         body: dict[str, Any] = json.loads(self.bodies[-1])
         if body["model"] != self.model and body["model"] not in self.adapters:
             return _error(404, f"The model `{body['model']}` does not exist.")
-        if "prompt_logprobs" in body:
-            return self._score(body["model"], body["prompt"])
+        if "allowed_token_ids" in body:
+            return self._score(body["model"], body["prompt"], *body["allowed_token_ids"])
         if self.fault == "refuse":
             return _error(400, "Not like that.", param="n")
         if self.fault == "broken":
