@@ -7,12 +7,12 @@ from pydantic import ValidationError
 from services.common.contracts.retriever import Passage, SearchResult
 from services.common.errors import InvalidRequest
 from services.evaluator.models import Json
-from services.evaluator.schemas import TestItem
+from services.evaluator.schemas import ItemLine
 
 
-async def read_items(lines: AsyncIterator[str], *, most: int) -> list[TestItem]:
+async def read_items(lines: AsyncIterator[str], *, most: int) -> list[ItemLine]:
     """Parse JSON lines; blank ones are skipped. ``InvalidRequest`` names the line at fault."""
-    items: list[TestItem] = []
+    items: list[ItemLine] = []
     seen: dict[str, int] = {}
     number = 0
     async for line in lines:
@@ -31,9 +31,9 @@ async def read_items(lines: AsyncIterator[str], *, most: int) -> list[TestItem]:
     return items
 
 
-def _parse(line: str, number: int) -> TestItem:
+def _parse(line: str, number: int) -> ItemLine:
     try:
-        return TestItem.model_validate_json(line)
+        return ItemLine.model_validate_json(line)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -44,7 +44,7 @@ def _wrong(number: int, reason: str) -> InvalidRequest:
     return InvalidRequest(f"Line {number} of the test file: {reason}.", code="invalid_dataset")
 
 
-def cluster_of(item: TestItem, stored: Mapping[str, Passage]) -> str:
+def cluster_of(item: ItemLine, stored: Mapping[str, Passage]) -> str:
     """The document an item was made from: its own ``doc_id``, else its first evidence's.
 
     Items that name neither are clusters of their own.
@@ -58,7 +58,7 @@ def cluster_of(item: TestItem, stored: Mapping[str, Passage]) -> str:
 
 
 def to_row(
-    item: TestItem,
+    item: ItemLine,
     ordinal: int,
     *,
     found: Sequence[SearchResult],

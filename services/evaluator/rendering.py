@@ -18,7 +18,7 @@ from services.evaluator.verdict import MIN_CLUSTERS, signed
 def _templates() -> Environment:
     templates = Environment(
         loader=PackageLoader("services.evaluator"),
-        autoescape=select_autoescape(default_for_string=True, disabled_extensions=("md.jinja",)),
+        autoescape=select_autoescape(disabled_extensions=("md.jinja",), default=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -35,7 +35,7 @@ Key = Annotated[
 Text = Annotated[str, Field(max_length=100_000, pattern=_NO_NUL)]
 
 
-class TestItem(BaseModel):
+class ItemLine(BaseModel):
     """A line of a file with purpose ``evals``; fields not named here are ignored.
 
     ``answer`` and ``alt_answers`` are right answers in full, ``aliases`` and BioASQ's

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from rouge_score.rouge_scorer import RougeScorer
-
 from services.evaluator.metrics.text import (
     content_words,
     holds,
@@ -74,6 +72,9 @@ def token_f1(sample: Sample) -> float:
 
 @lru_cache(maxsize=1)
 def _rouge() -> Any:
+    # Imported here: it brings nltk, scipy and pandas, for which an API need not wait.
+    from rouge_score.rouge_scorer import RougeScorer
+
     return RougeScorer(["rougeL"], use_stemmer=True)
 
 

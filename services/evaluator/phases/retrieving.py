@@ -17,7 +17,7 @@ from services.evaluator.items import read_items, to_row
 from services.evaluator.models import Json
 from services.evaluator.peers import patiently
 from services.evaluator.run import Pace, Run
-from services.evaluator.schemas import TestItem
+from services.evaluator.schemas import ItemLine
 
 BATCH = 100  # items retrieved and kept at once
 _MOST_RESULTS = 50  # the retriever's own limit
@@ -45,7 +45,7 @@ async def retrieve(run: Run) -> int:
     return len(items)
 
 
-async def _read(run: Run) -> list[TestItem]:
+async def _read(run: Run) -> list[ItemLine]:
     async with run.peers.trainer.file_lines(run.spec.dataset.file_id) as lines:
         items = await read_items(lines, most=run.settings.max_items)
     if run.spec.retrieval.within_document:
@@ -59,7 +59,7 @@ async def _read(run: Run) -> list[TestItem]:
     return items
 
 
-async def _retrieve(run: Run, batch: Sequence[tuple[int, TestItem]]) -> list[Json]:
+async def _retrieve(run: Run, batch: Sequence[tuple[int, ItemLine]]) -> list[Json]:
     stored = await _stored(run, [item for _, item in batch])
     found = await _found(run, [item for _, item in batch])
     k = run.spec.retrieval.max_num_results
@@ -69,7 +69,7 @@ async def _retrieve(run: Run, batch: Sequence[tuple[int, TestItem]]) -> list[Jso
     ]
 
 
-async def _stored(run: Run, items: Sequence[TestItem]) -> dict[str, Passage]:
+async def _stored(run: Run, items: Sequence[ItemLine]) -> dict[str, Passage]:
     """The evidence of ``items`` that the store holds, by id."""
     wanted = list(dict.fromkeys(evidence for item in items for evidence in item.evidence_ids))
     # An id the wire cannot carry names no passage.
@@ -88,7 +88,7 @@ async def _stored(run: Run, items: Sequence[TestItem]) -> dict[str, Passage]:
     return stored
 
 
-async def _found(run: Run, items: Sequence[TestItem]) -> list[list[SearchResult]]:
+async def _found(run: Run, items: Sequence[ItemLine]) -> list[list[SearchResult]]:
     if not {"retrieved", "distractors"} & set(run.spec.conditions):
         return [[] for _ in items]
     k = run.spec.retrieval.max_num_results

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -65,11 +64,11 @@ def world() -> World:
 
 
 @pytest.fixture
-def settings(database_url: str, storage_url: str) -> EvaluatorSettings:
+def settings(database_url: str, redis_url: str, storage_url: str) -> EvaluatorSettings:
     return EvaluatorSettings(
         mode="local",
         database_url=database_url,
-        redis_url="redis://127.0.0.1:1/0",
+        redis_url=redis_url,
         storage_url=storage_url,
         retriever_url="http://peer",
         generator_url="http://peer",
@@ -175,8 +174,3 @@ async def serving(
 async def http(settings: EvaluatorSettings, world: World) -> AsyncIterator[httpx.AsyncClient]:
     async with serving(settings, world) as client:
         yield client
-
-
-@pytest.fixture
-def artifacts_folder(tmp_path: Path) -> Path:
-    return tmp_path / "artifacts"

@@ -65,6 +65,7 @@ class World:
     purpose: str = "evals"
     store_status: str = "completed"
     refusal: Callable[[RagAsk], FineproofError | None] = lambda _: None
+    away: FineproofError | None = None
     proof_error: FineproofError | None = None
     served_sha256: str = SHA
     delay: float = 0.0
@@ -72,6 +73,11 @@ class World:
     asked_order: list[tuple[str, str, str]] = field(default_factory=list)
     searches: Counter[str] = field(default_factory=Counter)
     raw_lines: list[str] | None = None
+    milestones: dict[int, asyncio.Event] = field(default_factory=dict)
+
+    async def has_answered(self, count: int) -> None:
+        """Wait until ``count`` questions were answered in all."""
+        await self.milestones.setdefault(count, asyncio.Event()).wait()
 
     @property
     def lines(self) -> list[str]:
@@ -84,8 +90,7 @@ def generator_app(world: World) -> FastAPI:
 
     @app.get("/v1/models")
     def models() -> ModelList:
-        cards = [Model(id=BASE, created=0)]
-        return ModelList(data=[*cards, *(Model(id=a, created=0, parent=BASE) for a in [])])
+        return ModelList(data=[Model(id=BASE, created=0)])
 
     @app.post("/v1/adapters")
     def load(ask: AdapterCreate) -> Adapter:
@@ -122,6 +127,8 @@ def generator_app(world: World) -> FastAPI:
             raise error
         text = world.speak(ask)
         world.answered[key] += 1
+        if (milestone := world.milestones.get(world.answered.total())) is not None:
+            milestone.set()
         return RagAnswer(
             id="rag_1",
             created=0,
@@ -152,6 +159,8 @@ def retriever_app(world: World) -> FastAPI:
 
     @app.get("/v1/vector_stores/{store_id}")
     def store(store_id: str) -> VectorStore:
+        if world.away is not None:
+            raise world.away
         if store_id != "vs_1":
             raise NotFound("No such store.")
         return VectorStore.model_validate(

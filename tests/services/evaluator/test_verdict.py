@@ -1,0 +1,185 @@
+"""The rule, on the cases a measurement must get right."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from services.common.contracts.evaluator import Comparison, Verdict
+from services.evaluator.statistics.multiplicity import holm
+from services.evaluator.statistics.paired import Contrast, Resampling, contrast
+from services.evaluator.verdict import Decision, decide, headline, signed
+
+HOW = Resampling(resamples=10_000, permutations=10_000, seed=0)
+
+
+def judge(
+    differences: np.ndarray, labels: list[str], *, margin: float = 0.05, family: int = 1
+) -> tuple[Decision, Contrast]:
+    evidence = contrast([float(d) for d in differences], labels, how=HOW, bound=4)
+    corrected = holm([evidence.p, *[0.5] * (family - 1)], alpha=0.05)[0]
+    decision = decide(evidence, corrected, margin=margin, alpha=0.05, higher_is_better=True)
+    return decision, evidence
+
+
+def alone(n: int) -> list[str]:
+    return [str(number) for number in range(n)]
+
+
+def likert(mean: float, generator: np.random.Generator, n: int = 300) -> np.ndarray:
+    """``n`` scores from 1 to 5 whose mean is ``mean``, as near as whole scores allow."""
+    scores = np.clip(np.round(generator.normal(mean, 0.9, n)), 1, 5)
+    while abs(scores.mean() - mean) > 1 / n:
+        step = np.sign(mean - scores.mean())
+        movable = np.flatnonzero((scores + step >= 1) & (scores + step <= 5))
+        scores[generator.choice(movable)] += step
+    return scores
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "threshold", "expected"),
+    [
+        (4.08, 3.05, None, "HURTS"),
+        (4.08, 3.05, 3.5, "HURTS"),
+        (3.05, 4.08, None, "HELPS"),
+    ],
+)
+def test_judge_scores_that_move_by_one_are_told(
+    before: float, after: float, threshold: float | None, expected: Verdict
+) -> None:
+    generator = np.random.default_rng(11)
+    base, tuned = likert(before, generator), likert(after, generator)
+    assert base.mean() == pytest.approx(before, abs=0.01)
+    if threshold is None:
+        decision, _ = judge(tuned - base, alone(300), margin=0.25)
+    else:
+        passed = (tuned >= threshold).astype(float) - (base >= threshold)
+        decision, _ = judge(passed, alone(300))
+    assert decision.verdict == expected
+
+
+def test_a_pass_rate_that_rises_from_46_to_80_percent_helps() -> None:
+    generator = np.random.default_rng(12)
+    base = generator.permutation(np.repeat([1.0, 0.0], [138, 162]))
+    tuned = generator.permutation(np.repeat([1.0, 0.0], [240, 60]))
+    decision, evidence = judge(tuned - base, alone(300))
+    assert evidence.estimate == pytest.approx(0.34)
+    assert decision.verdict == "HELPS"
+
+
+def test_identical_runs_are_equivalent() -> None:
+    decision, evidence = judge(np.zeros(300), [str(n // 10) for n in range(300)])
+    assert decision.verdict == "EQUIVALENT"
+    assert decision.notes == ()
+    assert evidence.p == 1.0
+
+
+def test_identical_runs_of_few_items_say_what_they_cannot_exclude() -> None:
+    decision, _ = judge(np.zeros(20), alone(20))
+    assert decision.verdict == "EQUIVALENT"
+    assert "cannot exclude that 15%" in decision.notes[0]
+
+
+@pytest.mark.parametrize("icc", [0.0, 0.05, 0.1, 0.3])
+def test_without_an_effect_at_most_one_verdict_in_twenty_is_false(icc: float) -> None:
+    generator = np.random.default_rng(13)
+    labels = [str(n // 10) for n in range(300)]
+    how = Resampling(resamples=1_000, permutations=1_000, seed=0)
+    false = 0
+    for _ in range(400):
+        shared = generator.normal(0, np.sqrt(icc), 30).repeat(10)
+        noise = shared + generator.normal(0, np.sqrt(1 - icc), 300)
+        evidence = contrast([float(x) for x in noise], labels, how=how, bound=10)
+        corrected = holm([evidence.p], alpha=0.05)[0]
+        verdict = decide(
+            evidence, corrected, margin=0.05, alpha=0.05, higher_is_better=True
+        ).verdict
+        false += verdict in ("HELPS", "HURTS")
+    assert false / 400 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_a_small_real_difference_inside_the_margin_is_equivalent_and_said_to_be_there() -> None:
+    differences = np.random.default_rng(14).normal(0.02, 0.05, 400)
+    decision, _ = judge(differences, alone(400))
+    assert decision.verdict == "EQUIVALENT"
+    assert "smaller than the margin" in decision.notes[0]
+
+
+def test_a_noisy_difference_is_inconclusive_and_says_how_many_items_would_do() -> None:
+    differences = np.random.default_rng(15).normal(0.1, 1, 100)
+    decision, _ = judge(differences, alone(100))
+    assert decision.verdict == "INCONCLUSIVE"
+    assert decision.n_needed is not None
+    assert decision.n_needed > 100
+
+
+def test_the_same_difference_may_not_survive_a_large_family() -> None:
+    differences = stats.zscore(np.random.default_rng(16).normal(0, 1, 80)) + 0.3
+    single, evidence = judge(differences, alone(80))
+    assert 0.001 < evidence.p < 0.02
+    among_many, _ = judge(differences, alone(80), family=60)
+    assert (single.verdict, among_many.verdict) == ("HELPS", "INCONCLUSIVE")
+    assert "so many comparisons" in among_many.notes[0]
+
+
+def test_fewer_than_six_documents_decide_nothing_however_they_agree() -> None:
+    labels = [str(n // 40) for n in range(200)]
+    decision, _ = judge(np.full(200, 0.5), labels)
+    assert decision.verdict == "INCONCLUSIVE"
+    assert "5 documents" in decision.notes[0]
+
+
+def test_where_less_is_better_a_rise_hurts() -> None:
+    evidence = contrast([0.4, 0.5, 0.6] * 20, alone(60), how=HOW)
+    corrected = holm([evidence.p], alpha=0.05)[0]
+    for better, verdict in ((True, "HELPS"), (False, "HURTS"), (None, "INCONCLUSIVE")):
+        decision = decide(evidence, corrected, margin=0.05, alpha=0.05, higher_is_better=better)
+        assert decision.verdict == verdict
+
+
+def compared(arm: str, condition: str, metric: str, verdict: Verdict, diff: float) -> Comparison:
+    return Comparison.model_validate(
+        {
+            "arm": arm,
+            "baseline": "base",
+            "condition": condition,
+            "metric": metric,
+            "base": 0.5,
+            "tuned": 0.5 + diff,
+            "diff": diff,
+            "ci95": (diff - 0.1, diff + 0.1),
+            "p": 0.01,
+            "p_holm": 0.02,
+            "n": 60,
+            "clusters": 20,
+            "verdict": verdict,
+            "primary": True,
+        }
+    )
+
+
+def test_the_headline_names_losses_first_and_counts_the_rest() -> None:
+    sentence = headline(
+        [
+            compared("qa", "closed_book", "token_f1", "EQUIVALENT", 0.0),
+            compared("qa", "retrieved", "token_f1", "HELPS", 0.2),
+            compared("qa", "retrieved", "contains_answer", "HURTS", -0.31),
+            compared("rag", "retrieved", "token_f1", "INCONCLUSIVE", 0.02),
+        ],
+        ["closed_book", "retrieved"],
+    )
+    assert sentence == (
+        "qa HURTS retrieved contains_answer by 0.31 (95 % interval −0.41 to −0.21) and HELPS "
+        "retrieved token_f1 by 0.20 (95 % interval +0.10 to +0.30) (other conditions: "
+        "1 EQUIVALENT); rag is INCONCLUSIVE on retrieved token_f1."
+    )
+
+
+def test_a_headline_of_nothing_says_so() -> None:
+    assert headline([], ["retrieved"]) == "Nothing could be compared."
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.004, "0.00"), (-0.004, "0.00"), (-0.256, "−0.26"), (0.1, "+0.10")]
+)
+def test_a_difference_is_written_with_a_true_minus(value: float, text: str) -> None:
+    assert signed(value) == text
