@@ -148,6 +148,7 @@ def service_environment(name: str, settings: Settings, model: Model) -> dict[str
         "trainer": {
             **storage,
             "BASE_MODELS": json.dumps({model.name: str(model.folder)}),
+            "WORK_DIR": str(settings.home / "jobs"),
             "RETRIEVER_URL": peers["RETRIEVER_URL"],
         },
         "evaluator": {**storage, **peers},
