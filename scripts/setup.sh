@@ -41,7 +41,7 @@ need_system() { # what the tests run besides Python
 }
 
 fingerprint() {
-    { "$PYTHON" --version; pwd; cat requirements/*.lock pyproject.toml scripts/setup.sh; } | sha256sum
+    { pwd; cat requirements/*.lock pyproject.toml scripts/setup.sh; } | sha256sum
 }
 
 install_torch() {
@@ -61,10 +61,11 @@ install_torch() {
 
 install_packages() {
     export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
-    [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || {
+    # Its programs name its folder in their first line: a .venv that was moved is made anew.
+    if ! grep -qsF "$PWD/.venv/bin/python" .venv/bin/pip || ! .venv/bin/pip --version >/dev/null; then
         say "making .venv"
         "$PYTHON" -m venv --clear .venv
-    }
+    fi
     say "installing packages (about 2 GB; some minutes the first time)"
     .venv/bin/pip install -qq --no-deps -r requirements/local.lock
     install_torch
