@@ -19,21 +19,20 @@ class Resampling:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Differences of ``n`` items in their clusters; ``bound`` is the largest a mean could be."""
+    """Differences of ``n`` items in their clusters; ``bound`` is the largest a mean could be.
+
+    ``identical`` means that not one item differs, not that the differences cancel.
+    """
 
     data: Clustered
     means: Floats
     p: float
     bound: float
+    identical: bool
 
     @property
     def estimate(self) -> float:
         return self.data.mean
-
-    @property
-    def identical(self) -> bool:
-        """Whether no cluster shows any difference."""
-        return not self.data.sums.any()
 
     def interval(self, level: float) -> tuple[float, float]:
         """Interval of confidence ``level``; the whole possible range from a single cluster."""
@@ -52,6 +51,7 @@ def contrast(
         means=resampled_means(data, resamples=how.resamples, seed=how.seed),
         p=sign_flip_p(data, permutations=how.permutations, seed=how.seed),
         bound=bound,
+        identical=not any(differences),
     )
 
 

@@ -73,6 +73,13 @@ def test_identical_runs_are_equivalent() -> None:
     assert evidence.p == 1.0
 
 
+def test_differences_that_cancel_in_every_document_are_not_called_identical() -> None:
+    labels = [str(n // 2) for n in range(20)]
+    decision, evidence = judge(np.array([1.0, -1.0] * 10), labels)
+    assert not evidence.identical
+    assert (decision.verdict, decision.notes) == ("EQUIVALENT", ())
+
+
 def test_identical_runs_of_few_items_say_what_they_cannot_exclude() -> None:
     decision, _ = judge(np.zeros(20), alone(20))
     assert decision.verdict == "EQUIVALENT"
