@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_random_exponential
 
 from services.common.errors import FineproofError, Unavailable, UpstreamTimeout, error_for_status
 from services.common.telemetry import current_request_id
@@ -45,7 +45,7 @@ class PeerClient:
         attempts = self.attempts if (method == "GET" if safe is None else safe) else 1
         async for attempt in AsyncRetrying(
             stop=stop_after_attempt(attempts),
-            wait=wait_exponential_jitter(initial=0.2, max=2),
+            wait=wait_random_exponential(multiplier=0.2, max=2),
             retry=retry_if_exception_type(Unavailable),
             reraise=True,
         ):
