@@ -31,12 +31,12 @@ class Embedder:
         self._lock = threading.Lock()
 
     @classmethod
-    def from_settings(cls, settings: RetrieverSettings) -> Self:
+    def from_settings(cls, settings: RetrieverSettings, *, threads: int | None) -> Self:
         return cls(
             settings.embedding_model,
             device=settings.embedding_device,
             batch_size=settings.embedding_batch_size,
-            threads=settings.torch_threads,
+            threads=threads,
         )
 
     def load_in_background(self) -> None:

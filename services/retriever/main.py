@@ -23,7 +23,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def resources(app: FastAPI) -> AsyncIterator[None]:
         app.state.queue = TaskQueue(make_celery("retriever", settings.redis_url))
-        app.state.embedder = Embedder.from_settings(settings)
+        app.state.embedder = Embedder.from_settings(settings, threads=settings.query_threads)
         app.state.embedder.load_in_background()
         try:
             yield

@@ -18,8 +18,18 @@ class RetrieverSettings(ServiceSettings):
     embedding_batch_size: int = Field(
         32, ge=1, le=4096, description="Texts that go through the embedding model at once."
     )
+    query_threads: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Threads that embed a query. More are slower, tenfold, where a model server or "
+        "a training keeps the cores busy: torch's threads wait for each other at every step.",
+    )
     torch_threads: int | None = Field(
-        None, ge=1, le=1024, description="Threads torch computes with; its own choice if unset."
+        None,
+        ge=1,
+        le=1024,
+        description="Threads with which the worker embeds passages; torch's own choice if unset.",
     )
     ef_search: int = Field(
         100,

@@ -22,7 +22,7 @@ class Resources:
 
     @cached_property
     def embedder(self) -> Embedder:
-        return Embedder.from_settings(self._settings)
+        return Embedder.from_settings(self._settings, threads=self._settings.torch_threads)
 
 
 def register(app: Celery, resources: Resources) -> None:

@@ -87,7 +87,7 @@ def retriever(retriever_settings: RetrieverSettings) -> Iterator[Retriever]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     db = Database(retriever_settings.database_url)
-    embedder = Embedder.from_settings(retriever_settings)
+    embedder = Embedder.from_settings(retriever_settings, threads=1)
     embedder.load()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
         deadline = time.monotonic() + 60

@@ -28,6 +28,7 @@ def worker(settings: RetrieverSettings, folder: Path) -> Iterator[Worker]:
         "FINEPROOF_RETRIEVER_DATABASE_URL": settings.database_url,
         "FINEPROOF_RETRIEVER_REDIS_URL": settings.redis_url,
         "FINEPROOF_RETRIEVER_EMBEDDING_MODEL": settings.embedding_model,
+        "FINEPROOF_RETRIEVER_TORCH_THREADS": "1",
     }
     celery = [sys.executable, "-m", "celery", "-A", "services.retriever.worker", "worker"]
     with (folder / "worker.log").open("ab") as log:
