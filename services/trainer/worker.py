@@ -1,11 +1,12 @@
 """The trainer's worker: ``celery -A services.trainer.worker worker``."""
 
+import os
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import worker_init, worker_process_init
 
 from services.common.db import Database
 from services.common.leases import unclaimed
@@ -44,12 +45,19 @@ def create_worker(settings: TrainerSettings | None = None) -> Celery:
             db.close()
         yield from ((FINE_TUNE, job_id) for job_id in ids)
 
+    main_process = 0
+
+    def remember_main_process(**_: Any) -> None:
+        nonlocal main_process
+        main_process = os.getpid()
+
     def tie_to_main_process(**_: Any) -> None:
-        die_with_parent()
+        die_with_parent(main_process)
 
     add_tasks(app, workshop)
     prepare_worker(app, service=NAME, log_level=settings.log_level, waiting=waiting)
     # A pool process whose main process was killed would keep its job, and no one could stop it.
+    worker_init.connect(remember_main_process, weak=False)
     worker_process_init.connect(tie_to_main_process, weak=False)
     return app
 

@@ -23,7 +23,7 @@ from transformers import (
 )
 from trl import SFTConfig
 
-from services.trainer.tether import die_with_parent
+from services.trainer.tether import die_with_launcher
 from services.trainer.training import canary
 from services.trainer.training.artifacts import NothingLearnt, save_adapter
 from services.trainer.training.config import Failure, Result, RunConfig, RunFolder, write_whole
@@ -52,7 +52,7 @@ class Diverged(Exception):
 
 
 def main() -> int:
-    die_with_parent()
+    die_with_launcher()
     folder = RunFolder(Path(sys.argv[1]))
     try:
         run(folder)
