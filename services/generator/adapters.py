@@ -1,6 +1,6 @@
 """Adapters by name: which are wanted, and seeing that every vLLM replica holds them, proven.
 
-Rows in PostgreSQL say which adapters are wanted; :meth:`AdapterKeeper.reconcile` makes the replicas
+Rows in PostgreSQL say which adapters are wanted; :meth:`AdapterKeeper.keep` makes the replicas
 match. An adapter may be asked of a replica only once a canary has proven it there.
 """
 
@@ -100,27 +100,35 @@ class AdapterKeeper:
         """See which replicas are well and what they hold."""
         await asyncio.gather(*(self._look(replica) for replica in self._fleet.replicas))
 
-    async def reconcile(self) -> None:
-        """Look at every replica, and give each healthy one the wanted adapters it lacks."""
-        await self.look()
-        if not self._fleet.healthy:
-            return
+    async def restore(self) -> None:
+        """Give each healthy replica the wanted adapters it lacks, one after the other."""
         for row in await self._transact(storage.wanted_adapters):
-            if row.status == "loading" or self._lacks(row.name):
+            if self._fleet.healthy and (row.status == "loading" or self._lacks(row.name)):
                 try:
                     await self._once(AdapterRecord.model_validate(row.record), if_wanted=True)
                 except FineproofError as error:
                     log.warning("adapter_not_back", adapter=row.name, error=error.message)
 
     async def keep(self, pause: float) -> None:
-        """Reconcile for ever, each second while a replica is away."""
-        while True:
-            try:
-                await self.reconcile()
-            except Exception as error:  # PostgreSQL away, say: what is loaded is served on
-                log.warning("reconcile_failed", error=repr(error))
-            all_well = len(self._fleet.healthy) == len(self._fleet.replicas)
-            await asyncio.sleep(pause if all_well else min(pause, 1.0))
+        """Look for ever, each second while a replica is away, and restore what is missing."""
+        restoring: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await self.look()
+                # Looking goes on meanwhile: an adapter may take a minute, a replica may die.
+                if restoring is None or restoring.done():
+                    restoring = asyncio.create_task(self._try_to_restore())
+                all_well = len(self._fleet.healthy) == len(self._fleet.replicas)
+                await asyncio.sleep(pause if all_well else min(pause, 1.0))
+        finally:
+            if restoring is not None:
+                restoring.cancel()
+
+    async def _try_to_restore(self) -> None:
+        try:
+            await self.restore()
+        except Exception as error:  # PostgreSQL away, say: what is loaded is served on
+            log.warning("restore_failed", error=repr(error))
 
     async def close(self) -> None:
         """Stop loads under way; their rows stay wanted."""

@@ -28,9 +28,9 @@ def upstream() -> Upstream:
 async def client(
     upstream: Upstream, database_url: str, storage_url: str, tmp_path: Path
 ) -> AsyncIterator[GeneratorClient]:
-    registry = Registry(storage_url)
-    registry.add(NAME, tiny_adapter(tmp_path / "adapter", base_model=BASE), base_model=BASE)
+    registry = Registry(database_url, storage_url)
     with serving(upstream.app) as vllm_url, serving(registry.app) as trainer_url:
+        registry.add(NAME, tiny_adapter(tmp_path / "adapter", base_model=BASE), base_model=BASE)
         settings = GeneratorSettings(
             mode="local",
             database_url=database_url,

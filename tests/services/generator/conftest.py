@@ -113,9 +113,8 @@ def adapter_folder(small_model: Model, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def registry(storage_url: str) -> Iterator[Registry]:
-    """In place of the trainer, whose registry only lists what it has trained."""
-    registry = Registry(storage_url)
+def registry(database_url: str, storage_url: str) -> Iterator[Registry]:
+    registry = Registry(database_url, storage_url)
     with serving(registry.app) as registry.url:
         yield registry
 

@@ -1,64 +1,26 @@
-"""The trainer's registry of adapters, as far as the generator asks it: one route, real HTTP."""
+"""Adapters as the trainer publishes them, without the hours of training."""
 
 import hashlib
 import json
-import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
-from fastapi import FastAPI
-
 from services.common.contracts.trainer import AdapterFile, AdapterRecord
-from services.common.errors import NotFound, add_handlers
+from services.common.db import Database
 from services.common.storage import ArtifactStore
+from services.trainer.main import create_app
+from services.trainer.models import Adapter
+from services.trainer.settings import TrainerSettings
 
 
-class Registry:
-    """Holds whatever adapters a test registers; their files go into the shared artifact store."""
-
-    def __init__(self, storage_url: str) -> None:
-        self.store = ArtifactStore(storage_url)
-        self.records: dict[str, AdapterRecord] = {}
-        self.asked = 0
-        self.url = ""
-        self.app = FastAPI()
-        add_handlers(self.app)
-        self.app.get("/v1/fine_tuning/adapters/{name}")(self._adapter)
-
-    def add(self, name: str, folder: Path, *, base_model: str) -> AdapterRecord:
-        """Register the files as they are in ``folder`` now."""
-        job = name.rsplit(":", 1)[-1]
-        for file in folder.iterdir():
-            self.store.put(f"adapters/{job}/{file.name}", file)
-        record = record_of(
-            folder, name, base_model=base_model, url=self.store.url_of(f"adapters/{job}")
-        )
-        self.records[name] = record
-        return record
-
-    def folder_of(self, name: str) -> Path:
-        """Where the stored files lie, to be tampered with."""
-        return Path(self.records[name].url.removeprefix("file://"))
-
-    def remove(self, name: str) -> None:
-        shutil.rmtree(self.folder_of(name))
-        del self.records[name]
-
-    async def _adapter(self, name: str) -> AdapterRecord:
-        self.asked += 1
-        if name not in self.records:
-            raise NotFound(f"No adapter is called '{name}'.")
-        return self.records[name]
-
-
-def record_of(folder: Path, name: str, *, base_model: str, url: str) -> AdapterRecord:
-    """The registry's record of the files as they are in ``folder`` now."""
+def publish(store: ArtifactStore, name: str, folder: Path, *, base_model: str) -> AdapterRecord:
+    """Put the files into the artifact store as they are in ``folder`` now, and describe them."""
+    job = name.rsplit(":", 1)[-1]
+    stored = {
+        path.name: store.put(f"adapters/{job}/{path.name}", path) for path in folder.iterdir()
+    }
     files = [
-        AdapterFile(
-            name=path.name,
-            bytes=path.stat().st_size,
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        )
-        for path in sorted(folder.iterdir())
+        AdapterFile(name=file, bytes=it.bytes, sha256=it.sha256) for file, it in stored.items()
     ]
     config = json.loads((folder / "adapter_config.json").read_text())
     return AdapterRecord(
@@ -66,13 +28,44 @@ def record_of(folder: Path, name: str, *, base_model: str, url: str) -> AdapterR
         created_at=1_700_000_000,
         base_model=base_model,
         recipe="qa",
-        job_id=name.rsplit(":", 1)[-1],
+        job_id=job,
         step=1,
-        sha256=next(f.sha256 for f in files if f.name == "adapter_model.safetensors"),
-        dataset_sha256="0" * 64,
+        sha256=stored["adapter_model.safetensors"].sha256,
+        dataset_sha256=hashlib.sha256(b"none").hexdigest(),
         rank=config["r"],
         target_modules=sorted(config["target_modules"]),
-        url=url,
+        url=store.url_of(f"adapters/{job}"),
         files=files,
         metrics={},
     )
+
+
+def folder_of(record: AdapterRecord) -> Path:
+    """Where the stored files lie, to be tampered with."""
+    return Path(record.url.removeprefix("file://"))
+
+
+class Registry:
+    """The real trainer, whose table of adapters a test writes."""
+
+    def __init__(self, database_url: str, storage_url: str) -> None:
+        self.store = ArtifactStore(storage_url)
+        self.records: dict[str, AdapterRecord] = {}
+        self.url = ""
+        self.app = create_app(
+            TrainerSettings(
+                mode="local", database_url=database_url, storage_url=storage_url, base_models={}
+            )
+        )
+        self._database_url = database_url
+
+    def add(self, name: str, folder: Path, *, base_model: str) -> None:
+        """Register an adapter, or another one under a name that is taken. The trainer must run."""
+        record = publish(self.store, name, folder, base_model=base_model)
+        values = record.model_dump(exclude={"object"})
+        values["created_at"] = datetime.fromtimestamp(record.created_at, UTC)
+        db = Database(self._database_url, pool_size=1)
+        with db.transaction() as session:
+            session.merge(Adapter(**values))
+        db.close()
+        self.records[name] = record

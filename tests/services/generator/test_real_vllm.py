@@ -10,7 +10,7 @@ import pytest
 
 from services.common.ids import new_id
 from tests.services.generator.conftest import BASE, VllmServer
-from tests.services.generator.registry import Registry
+from tests.services.generator.registry import Registry, folder_of
 from tests.services.generator.test_adapters import chat, eventually, load, shown
 
 pytestmark = pytest.mark.e2e
@@ -38,22 +38,18 @@ def held(server: VllmServer) -> set[str]:
 
 def test_the_stock_client_chats(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
-        model=BASE,
-        messages=FRANCE,
-        max_tokens=12,
-        temperature=0,
-        logprobs=True,
-        top_logprobs=2,
-        n=2,
+        model=BASE, messages=FRANCE, max_tokens=12, temperature=0, logprobs=True, top_logprobs=2
     )
-    assert [choice.message.content for choice in answer.choices] == [
-        "The capital of France is Paris."
-    ] * 2
+    assert answer.choices[0].message.content == "The capital of France is Paris."
     logprobs = answer.choices[0].logprobs
     assert logprobs is not None
     assert logprobs.content is not None
     assert len(logprobs.content[0].top_logprobs) == 2
     assert answer.usage is not None
+    several = client.chat.completions.create(
+        model=BASE, messages=FRANCE, max_tokens=4, temperature=1, seed=1, n=3
+    )
+    assert [choice.index for choice in several.choices] == [0, 1, 2]
 
 
 def test_the_stock_client_streams_with_usage(client: openai.OpenAI) -> None:
@@ -156,7 +152,7 @@ def test_a_file_swapped_under_the_same_name_is_refused(
 ) -> None:
     from tests.services.generator.adapters import zero_effect
 
-    zero_effect(registry.folder_of(adapter))
+    zero_effect(folder_of(registry.records[adapter]))
     assert load(real_generator, adapter).json()["error"]["code"] == "adapter_corrupt"
     assert adapter not in held(vllm_server)
 
@@ -187,22 +183,29 @@ def test_an_adapter_is_proven_while_others_are_answered(
 def test_a_rag_answer_through_an_adapter_names_its_weights(
     real_generator: str, registry: Registry, adapter: str
 ) -> None:
-    passage = {"id": "p1", "text": "The warehouse in Tilburg opens at 6 in the morning. " * 60}
+    text = "The warehouse in Tilburg opens at 6 in the morning."
     ask = {
         "question": "When does the warehouse in Tilburg open?",
         "condition": "oracle",
-        "passages": [passage | {"id": f"p{n}"} for n in range(12)],
+        "passages": [{"id": "p1", "text": text}],
         "model": adapter,
-        "max_tokens": 8,
+        "max_tokens": 24,
     }
     answer = httpx.post(f"{real_generator}/v1/rag/query", json=ask, timeout=300).json()
     assert answer["adapter_sha256"] == registry.records[adapter].sha256
-    window = httpx.get(f"{real_generator}/v1/models").json()["data"][0]["max_model_len"]
-    assert answer["left_out"]
-    assert window - 1000 < answer["usage"]["prompt_tokens"] <= window - 8
-    for citation in answer["citations"]:
-        text = answer["passages"][citation["index"] - 1]["text"]
+    assert answer["model"] == adapter
+    assert answer["usage"]["completion_tokens"] <= 24
+    for citation in answer["citations"]:  # which words it says is the model's business
         assert text[citation["passage_start"] : citation["passage_end"]] == citation["quote"]
+
+
+def test_passages_fill_the_models_window_and_no_more(real_generator: str) -> None:
+    passages = [{"id": f"p{n}", "text": f"Site {n} is closed on day {n}. " * 40} for n in range(40)]
+    ask = {"question": "Why?", "condition": "oracle", "passages": passages, "max_tokens": 2}
+    answer = httpx.post(f"{real_generator}/v1/rag/query", json=ask, timeout=300).json()
+    window = httpx.get(f"{real_generator}/v1/models").json()["data"][0]["max_model_len"]
+    assert window - 600 < answer["usage"]["prompt_tokens"] <= window - 2
+    assert len(answer["passages"]) + len(answer["left_out"]) == 40
 
 
 def test_a_vllm_that_was_killed_and_restarted_gets_its_adapters_back(
