@@ -1,5 +1,8 @@
 """The result of an experiment, as a table a person understands."""
 
+from itertools import groupby
+
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,59 +25,68 @@ def show(report: Report, console: Console) -> None:
         console.print(_diff_in_diff(report))
     for proof in report.adapter_proofs:
         console.print(
-            f"[dim]{proof.adapter}: {proof.modules_matched} of {proof.modules_in_file} modules "
-            f"matched, moves a canary's log-probability by up to "
-            f"{proof.max_abs_logprob_delta:.2f}, differs from PEFT by at most "
-            f"{proof.peft_max_abs_diff:.4f} nats[/dim]",
+            f"[dim]{proof.adapter} is applied: {proof.modules_matched} of {proof.modules_in_file} "
+            f"modules matched, a canary's log-probability moves by up to "
+            f"{proof.max_abs_logprob_delta:.2f} nats and differs from PEFT's by at most "
+            f"{proof.peft_max_abs_diff:.1g}[/dim]",
             highlight=False,
         )
     for warning in report.warnings:
-        console.print(f"[yellow]Note:[/yellow] {warning}", highlight=False)
+        console.print(Text.assemble(("Note: ", "yellow"), warning))
     console.print()
-    console.print(report.headline, style="bold", highlight=False)
+    console.print(Text(report.headline, style="bold"))
 
 
 def _comparisons(report: Report) -> Table:
-    table = Table(
-        title=f"{report.name}: {report.counts.items} questions in {report.dataset.clusters} "
+    table = _table(
+        f"{report.name}: {report.counts.items} questions from {report.dataset.clusters} "
         f"documents, each arm against '{report.spec.baseline}'",
-        title_justify="left",
+        "metric",
     )
-    for heading in ("condition", "metric", "arm"):
-        table.add_column(heading)
-    for heading in ("base", "tuned", "difference [95 % interval]"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
-    shown = [comparison for comparison in report.comparisons if comparison.primary]
-    for index, comparison in enumerate(shown):
-        following = shown[index + 1] if index + 1 < len(shown) else None
-        table.add_row(
-            comparison.condition,
-            comparison.metric,
-            comparison.arm,
-            f"{comparison.base:.3f}",
-            f"{comparison.tuned:.3f}",
-            _difference(comparison.diff, comparison.ci95),
-            _verdict(comparison),
-            end_section=following is None or following.condition != comparison.condition,
-        )
+    table.add_column("base", justify="right", no_wrap=True)
+    table.add_column("tuned", justify="right", no_wrap=True)
+    table.add_column("difference \\[95 %]", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    primary = [comparison for comparison in report.comparisons if comparison.primary]
+    by_condition = sorted(primary, key=lambda c: report.conditions.index(c.condition))
+    for condition, group in groupby(by_condition, key=lambda c: c.condition):
+        table.add_row(Text(condition, style="bold"))
+        comparisons = list(group)
+        for comparison in comparisons:
+            table.add_row(
+                f"  {comparison.metric}",
+                comparison.arm,
+                f"{comparison.base:.3f}",
+                f"{comparison.tuned:.3f}",
+                _difference(comparison.diff, comparison.ci95),
+                _verdict(comparison),
+                end_section=comparison is comparisons[-1],
+            )
     return table
 
 
 def _diff_in_diff(report: Report) -> Table:
-    table = Table(
-        title="What tuning does to the value of retrieval: "
-        "(tuned retrieved − closed) − (base retrieved − closed)",
-        title_justify="left",
+    table = _table(
+        "What tuning does to the value of retrieval: "
+        "(tuned retrieved − closed book) − (base retrieved − closed book)",
+        "metric",
     )
-    for heading in ("metric", "arm"):
-        table.add_column(heading)
-    table.add_column("difference [95 % interval]", justify="right")
-    table.add_column("verdict")
+    table.add_column("difference \\[95 %]", justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for effect in report.diff_in_diff:
         table.add_row(
-            effect.metric, effect.arm, _difference(effect.estimate, effect.ci95), _verdict(effect)
+            f"  {effect.metric}",
+            effect.arm,
+            _difference(effect.estimate, effect.ci95),
+            _verdict(effect),
         )
+    return table
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    table.add_column("arm", no_wrap=True)
     return table
 
 
