@@ -86,7 +86,7 @@ def _diff_in_diff(report: Report) -> Table:
 def _table(title: str, first: str) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(first, no_wrap=True)
-    table.add_column("arm", no_wrap=True)
+    table.add_column("arm", overflow="fold", min_width=4)
     return table
 
 

@@ -33,7 +33,7 @@ def test_nothing_is_cut_off_on_a_narrow_terminal(width: int) -> None:
         headline="qa HURTS.",
         conditions=["retrieved"],
         comparisons=[
-            comparison("tuned-arm", "HURTS", -0.3),
+            comparison("tuned", "HURTS", -0.3),
             comparison("other", "INCONCLUSIVE", 0.05),
         ],
         diff_in_diff=[],
@@ -47,6 +47,6 @@ def test_nothing_is_cut_off_on_a_narrow_terminal(width: int) -> None:
     show(report, Console(file=printed, width=width))
     text = printed.getvalue()
     assert "…" not in text
-    for words in ("contains_answer", "tuned-arm", "-0.300 [-0.400, -0.200]", "INCONCLUSIVE"):
+    for words in ("contains_answer", "tuned", "-0.300 [-0.400, -0.200]", "INCONCLUSIVE"):
         assert words in text
     assert "A [bracketed] warning." in text
