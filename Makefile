@@ -39,7 +39,7 @@ down: setup  ## Stop it
 	@$(BIN)/fineproof down
 
 bench: setup  ## Run the benchmarks; results go to bench/results/
-	@set -e; for each in bench/[a-z]*.py; do $(BIN)/python "$$each"; done
+	@set -e; for each in trainer; do $(BIN)/python -m bench.$$each; done
 
 clean:  ## Remove .venv and caches; data in .fineproof/ and runs/ stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
