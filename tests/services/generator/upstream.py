@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -22,7 +23,7 @@ class Upstream:
     With ``serves_base`` it takes adapters and answers as the base model; with ``blind`` it finds no
     adapter's folder. Otherwise it answers for an adapter as its own canary says: faithful, by rote.
 
-    ``text`` is what it says, in two pieces; ``bodies`` are the requests as they arrived;
+    ``text`` is what it says, in two pieces; ``bodies`` and ``headers`` are as they arrived;
     ``left`` counts callers that disconnected before the end.
     """
 
@@ -31,6 +32,7 @@ class Upstream:
         self.fault: str | None = None
         self.text = ("Hello", " there.")
         self.bodies: list[bytes] = []
+        self.headers: list[Headers] = []
         self.adapters: dict[str, Path] = {}
         self.loads: list[str] = []
         self.left = 0
@@ -89,6 +91,7 @@ class Upstream:
         return JSONResponse({"count": sum(len(m["content"].split()) for m in messages)})
 
     async def _complete(self, request: Request) -> Response:
+        self.headers.append(request.headers)
         self.bodies.append(await request.body())
         body: dict[str, Any] = json.loads(self.bodies[-1])
         if body["model"] != self.model and body["model"] not in self.adapters:
