@@ -28,21 +28,24 @@ class Bar:
         self._task = task
         self._total = total
         self._started = self._spoken = time.monotonic()
+        self._first: int | None = None  # what an earlier run had done already
 
     def at(self, done: int, total: int | None = None, *, note: str = "") -> None:
         self._total = total or self._total
+        self._first = done if self._first is None else min(self._first, done)
         if self._task is not None:
             self._board.progress.update(self._task, completed=done, total=self._total, note=note)
         elif time.monotonic() - self._spoken >= LINE_SECONDS:
             self._spoken = time.monotonic()
             of = f" of {self._total}" if self._total else ""
             left = self._seconds_left(done)
-            self._board.say(f"  {self._title}: {done}{of} {note}{left}".rstrip())
+            self._board.say(f"  {self._title}: {done}{of} {note}".rstrip() + left)
 
     def _seconds_left(self, done: int) -> str:
-        if not self._total or not done or done >= self._total:
+        made = done - (self._first or 0)
+        if not self._total or made <= 0 or done >= self._total:
             return ""
-        seconds = (time.monotonic() - self._started) / done * (self._total - done)
+        seconds = (time.monotonic() - self._started) / made * (self._total - done)
         return f", about {seconds:.0f} s left"
 
     def finish(self) -> None:
