@@ -2,7 +2,7 @@
 
 Rows of the corpus: ``id``, ``text``, and optionally ``title``, ``doc_id``. Rows of train and test:
 ``id``, ``question``, ``answer``, and optionally ``evidence_ids`` (ids of the corpus), ``aliases``,
-``alt_answers``, ``doc_id``; other fields are carried along.
+``alt_answers``, ``doc_id``; other fields are carried along. Ids may be numbers.
 """
 
 import hashlib
@@ -103,7 +103,17 @@ def _rows(path: Path, *, needs: tuple[str, ...]) -> Iterator[dict[str, Any]]:
                 raise UserError(f"{path}, line {number}: not JSON ({error.msg}).") from None
             if not isinstance(row, dict):
                 raise UserError(f"{path}, line {number}: a row is a JSON object.")
+            _name(row)
             for field in needs:
                 if not isinstance(row.get(field), str) or not row[field].strip():
                     raise UserError(f"{path}, line {number}: '{field}' is missing or empty.")
             yield row
+
+
+def _name(row: dict[str, Any]) -> None:
+    """Make the ids of ``row`` texts, as the services take them."""
+    for field in ("id", "doc_id"):
+        if isinstance(row.get(field), int):
+            row[field] = str(row[field])
+    if isinstance(evidence := row.get("evidence_ids"), list):
+        row["evidence_ids"] = [str(key) for key in evidence]

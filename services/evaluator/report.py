@@ -178,12 +178,14 @@ def _warn_of_answers(measured: Measured) -> list[str]:
             f"{count} of {asked[arm, condition]} answers of {arm} under {condition} are unscored: "
             "they never came. They are left out of its means and pairs."
         )
-    for (arm, condition), count in cut.items():
-        if count > _CUT_SHARE * asked[arm, condition]:
-            found.append(
-                f"{count} of {asked[arm, condition]} answers of {arm} under {condition} were cut "
-                f"off at {measured.spec.sampling.max_tokens} tokens."
-            )
+    worst = max(cut, key=lambda key: cut[key] / asked[key], default=None)
+    if worst is not None and cut[worst] > _CUT_SHARE * asked[worst]:
+        arm, condition = worst
+        found.append(
+            f"{sum(cut.values())} of {len(measured.answers)} answers were cut off at "
+            f"{measured.spec.sampling.max_tokens} tokens, most of {arm}'s under {condition} "
+            f"({cut[worst]} of {asked[worst]})."
+        )
     squeezed = sum(answer.left_out > 0 for answer in measured.answers)
     if squeezed:
         found.append(

@@ -76,7 +76,7 @@ def get_passages(store_id: str, ask: wire.PassagesAsk, session: SessionDep) -> w
     return service.passages(session, store_id, ask)
 
 
-@router.get("/{store_id}/passages/{passage_id}")
+@router.get("/{store_id}/passages/{passage_id:path}")
 def retrieve_passage(store_id: str, passage_id: str, session: SessionDep) -> wire.Passage:
     return service.passage(session, store_id, passage_id)
 

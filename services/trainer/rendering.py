@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from services.common.clients.retriever import RetrieverClient
-from services.common.contracts.base import Id
+from services.common.contracts.base import Key
 from services.common.contracts.retriever import BatchQuery, Passage, SearchResult
 from services.common.contracts.trainer import Retrieval
 from services.common.prompts import PassageText, render_messages
@@ -18,7 +18,7 @@ MAX_QUERY = 20_000
 """Characters of a question that the retriever takes."""
 GOLD_BATCH = 5_000
 
-_ID: TypeAdapter[str] = TypeAdapter(Id)
+_ID: TypeAdapter[str] = TypeAdapter(Key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from services.retriever.settings import RetrieverSettings
 async def lines(count: int) -> AsyncIterator[bytes]:
     for n in range(count):
         passage = {
-            "id": f"p{n}",
+            "id": f"p{n}" if n else "https://a.example/b#0",
             "doc_id": f"d{n % 3}",
             "text": f"Item number {n} is on shelf {n}.",
         }
@@ -53,6 +53,8 @@ async def test_the_client_speaks_what_the_retriever_answers(
         assert (sent.status, sent.received, sent.embedded) == ("in_progress", 30, 0)
         await asyncio.to_thread(ingestion.embed, app.state.db, app.state.embedder, sent.id)
         assert (await client.ingestion(store.id, sent.id)).status == "completed"
+        url = f"/v1/vector_stores/{store.id}/passages/https://a.example/b%230"
+        assert (await http.get(url)).json()["id"] == "https://a.example/b#0"
         read = await client.store(store.id)
         assert (read.name, read.metadata, read.passages) == ("items", {"a": "b"}, 30)
 

@@ -48,4 +48,6 @@ Metadata = Annotated[dict[str, str], AfterValidator(_check_metadata)]
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00/]+$")]
+# A caller's own id of a passage or document: a number, a path, a URL.
+Key = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
 Attributes = dict[str, str | bool | float]

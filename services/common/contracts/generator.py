@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from services.common.contracts.base import Ask, Id, Wire
+from services.common.contracts.base import Ask, Id, Key, Wire
 from services.common.contracts.retriever import Filter
 
 Condition = Literal["closed_book", "retrieved", "oracle", "distractors"]
@@ -13,7 +13,7 @@ Condition = Literal["closed_book", "retrieved", "oracle", "distractors"]
 class GivenPassage(Ask):
     """A passage the caller brings; ``score`` is handed through."""
 
-    id: Id
+    id: Key
     text: Annotated[str, Field(min_length=1, max_length=100_000)]
     title: Annotated[str, Field(max_length=1_000)] = ""
     doc_id: str | None = None

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from services.common.contracts.base import Ask, Attributes, Id, Metadata, Name, Wire
+from services.common.contracts.base import Ask, Attributes, Key, Metadata, Name, Wire
 
 
 class VectorStoreCreate(Ask):
@@ -44,10 +44,10 @@ class PassageInput(Ask):
     """One line of a bulk ingestion. ``id`` is the caller's own, unique in the store; a passage sent
     again under the same id replaces the old one. ``doc_id`` names the document it was cut from."""
 
-    id: Id
+    id: Key
     text: Annotated[str, Field(min_length=1, max_length=100_000)]
     title: Annotated[str, Field(max_length=1_000)] = ""
-    doc_id: Id | None = None
+    doc_id: Key | None = None
     attributes: Attributes = Field(default_factory=dict)
 
 
@@ -74,7 +74,7 @@ class Ingestion(Wire):
 
 
 class PassagesAsk(Ask):
-    ids: Annotated[list[Id], Field(min_length=1, max_length=10_000)]
+    ids: Annotated[list[Key], Field(min_length=1, max_length=10_000)]
 
 
 class PassagesFound(Wire):

@@ -68,3 +68,17 @@ async def test_the_corpus_streams_in_blocks_of_whole_lines(tmp_path: Path) -> No
     rows = [json.loads(line) for block in blocks for line in block.splitlines()]
     assert [row["id"] for row in rows] == [f"p{n}" for n in range(200)]
     assert set(rows[0]) == {"id", "title", "text"}
+
+
+async def test_numbers_serve_as_ids(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, test='{"id": 7, "question": "Q", "answer": "A", "doc_id": 3}\n')
+    (folder / "corpus.jsonl").write_text('{"id": 1, "text": "x", "title": null, "doc_id": 3}\n')
+    dataset = prepare(folder, pairs=20, items=10, into=tmp_path / "used")
+    assert json.loads(dataset.test.read_text()) == {
+        "id": "7",
+        "question": "Q",
+        "answer": "A",
+        "doc_id": "3",
+    }
+    blocks = [block async for block in passage_lines(dataset.corpus)]
+    assert json.loads(blocks[0]) == {"id": "1", "text": "x", "title": "", "doc_id": "3"}

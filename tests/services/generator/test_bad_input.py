@@ -28,7 +28,7 @@ RAG_FAULTS: tuple[dict[str, object], ...] = (
     {"question": "Why?", "condition": "closed_book", "passages": PASSAGES},
     {"question": "Why?", "passages": PASSAGES, "vector_store_id": "vs_1"},
     {"question": "Why?", "passages": [{"id": "p1"}]},
-    {"question": "Why?", "passages": [{"id": "a/b", "text": "x"}]},
+    {"question": "Why?", "passages": [{"id": "", "text": "x"}]},
     {"question": "Why?", "passages": PASSAGES, "max_tokens": 0},
     {"question": "Why?", "passages": PASSAGES, "max_tokens": 30_000},
     {"question": "Why?", "passages": PASSAGES, "temperature": -1},
