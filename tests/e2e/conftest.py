@@ -53,8 +53,11 @@ class RunningStack:
             if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
                 return False
             mine = str(self.home)
-            return mine in process.environ().get("FINEPROOF_STACK", "") or any(
-                mine in argument for argument in process.cmdline()
+            told = process.environ()
+            return (
+                mine in told.get("FINEPROOF_STACK", "")
+                or mine == told.get("FINEPROOF_HOME")
+                or any(mine in argument for argument in process.cmdline())
             )
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             return False

@@ -26,7 +26,7 @@ def test_everything_is_ready(stack: RunningStack) -> None:
 def test_a_second_up_says_that_it_is_up(stack: RunningStack) -> None:
     again = stack.fineproof("up", "--detach")
     assert again.returncode == 0
-    assert "already" in again.stdout
+    assert "Already up" in again.stdout
 
 
 def test_the_base_model_is_listed_and_chats(client: openai.OpenAI) -> None:
