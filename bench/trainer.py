@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 from bench.harness import Figure, conclude, parser
 from fineproof.demo import Question, generate
 from fineproof.models.catalog import resolve
+from fineproof.models.pull import pull
 from services.common.prompts import render_messages
 from services.trainer.training.data import IGNORED, Tokenized, stop_tokens, tokenize
 from services.trainer.training.loss import project_answers_only
@@ -101,7 +102,9 @@ def main() -> None:
     arguments.add_argument("--home", type=Path, default=Path(".fineproof"), help="with models/")
     asked = arguments.parse_args()
 
-    folder = resolve("smollm2-135m-instruct", asked.home.absolute()).folder
+    base = resolve("smollm2-135m-instruct", asked.home.absolute())
+    pull(base, lambda _done, _doing: None)
+    folder = base.folder
     tokenizer = AutoTokenizer.from_pretrained(folder)
     stops = stop_tokens(tokenizer, AutoModelForCausalLM.from_pretrained(folder))
     figures, details = [], {}
@@ -126,7 +129,11 @@ def main() -> None:
                 goal=GOAL,
             )
         )
-        details[recipe] = {"tokens": counted, "largest_loss_difference": apart}
+        details[recipe] = {
+            "pairs": asked.pairs,
+            "tokens": counted,
+            "largest_loss_difference": apart,
+        }
     conclude(
         "trainer",
         figures,
