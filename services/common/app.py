@@ -34,6 +34,14 @@ def get_session(request: Request) -> Iterator[Session]:
 SessionDep = Annotated[Session, Depends(get_session, scope="function")]
 
 
+def get_caller(request: Request) -> str:
+    """The name of the key that was shown; ``local`` where none is needed."""
+    return str(getattr(request.state, "caller", "local"))
+
+
+CallerDep = Annotated[str, Depends(get_caller)]
+
+
 class BodyLimit:
     """ASGI middleware: 413 for a body over the limit, except where ``streamed`` says it streams."""
 
@@ -72,13 +80,15 @@ def create_service(
     migrations: Path,
     resources: Resources,
     ready: Check | None = None,
+    needs_database: bool = True,
     read_posts: str | None = None,
     streamed: Callable[[str], bool] = lambda _: False,
 ) -> FastAPI:
     """Build one service's application.
 
     ``resources`` opens what the service needs beyond the database and puts it on ``app.state``;
-    ``ready`` raises while the service cannot serve; ``read_posts`` is a pattern of POST paths that
+    ``ready`` raises while the service cannot serve, and so does a database that is away where it
+    ``needs_database`` for what it is there for; ``read_posts`` is a pattern of POST paths that
     change nothing; ``streamed`` tells paths whose bodies are read as a stream, without a limit.
     """
     configure_logging(name, settings.log_level)
@@ -116,7 +126,8 @@ def create_service(
 
     @app.get("/readyz", include_in_schema=False)
     def readyz(request: Request) -> JSONResponse:
-        request.app.state.db.ping()
+        if needs_database:
+            request.app.state.db.ping()
         if ready is not None:
             ready(request.app)
         return JSONResponse({"status": "ready", "service": name})

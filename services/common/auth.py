@@ -42,6 +42,7 @@ class KeyAuth:
             await render(refusal)(scope, receive, send)
             return
         structlog.contextvars.bind_contextvars(caller=caller)
+        scope.setdefault("state", {})["caller"] = caller
         await self.app(scope, receive, send)
 
     def _authorize(self, request: Request) -> str:

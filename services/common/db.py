@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+import anyio.to_thread
 import structlog
 from alembic import command, context
 from alembic.config import Config
@@ -11,6 +13,8 @@ from sqlalchemy import Connection, MetaData, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 _AFTER_COMMIT = "fineproof_after_commit"
 
@@ -53,6 +57,15 @@ class Database:
                     callback()
                 except Exception as error:  # the row is committed; the sweeper sends it again
                     log.warning("after_commit_failed", error=repr(error))
+
+    async def transact(self, work: Callable[[Session], T]) -> T:
+        """What ``work`` returns from a transaction of its own, in a thread."""
+
+        def run() -> T:
+            with self.transaction() as session:
+                return work(session)
+
+        return await anyio.to_thread.run_sync(run)
 
     def ping(self) -> None:
         with self.engine.connect() as connection:

@@ -30,6 +30,10 @@ from starlette.responses import JSONResponse, Response
 
 log = structlog.get_logger(__name__)
 
+UNSUPPORTED = "unsupported_parameter"
+"""Code of what is spelt right and not done here; a validator raises it as a pydantic error's type,
+with the whole sentence."""
+
 
 class FineproofError(Exception):
     """What a caller did wrong or ran into, in a sentence that says what to do about it.
@@ -144,7 +148,7 @@ def error_for_status(status: int, message: str, **details: Any) -> FineproofErro
 
 def _from_validation(error: RequestValidationError) -> InvalidRequest:
     first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+    where = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
     param = ".".join(where) or None
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "it cannot be parsed")
@@ -157,6 +161,8 @@ def _from_validation(error: RequestValidationError) -> InvalidRequest:
             code="unknown_parameter",
             param=param,
         )
+    if first["type"] == UNSUPPORTED:
+        return InvalidRequest(first["msg"], code=UNSUPPORTED, param=param)
     message = first["msg"].removeprefix("Value error, ").rstrip(".")
     code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
     subject = f"Invalid '{param}': " if param else ""

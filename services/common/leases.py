@@ -38,7 +38,13 @@ def this_worker() -> str:
 
 
 def claim(
-    session: Session, model: Any, row_id: str, *, owner: str, statuses: Sequence[str]
+    session: Session,
+    model: Any,
+    row_id: str,
+    *,
+    owner: str,
+    statuses: Sequence[str],
+    lease: timedelta = LEASE,
 ) -> bool:
     """Take the lease of a row in one of ``statuses``; False when it is held, finished or gone."""
     moment = datetime.now(UTC)
@@ -49,7 +55,7 @@ def claim(
             model.status.in_(statuses),
             or_(model.lease_expires_at.is_(None), model.lease_expires_at < moment),
         )
-        .values(lease_owner=owner, lease_expires_at=moment + LEASE, attempts=model.attempts + 1)
+        .values(lease_owner=owner, lease_expires_at=moment + lease, attempts=model.attempts + 1)
         .execution_options(synchronize_session=False)
         .returning(model.id)
     )
@@ -57,13 +63,19 @@ def claim(
 
 
 def renew(
-    session: Session, model: Any, row_id: str, *, owner: str, statuses: Sequence[str]
+    session: Session,
+    model: Any,
+    row_id: str,
+    *,
+    owner: str,
+    statuses: Sequence[str],
+    lease: timedelta = LEASE,
 ) -> bool:
     """Push the lease out; False when it was lost, or the row left ``statuses`` (was cancelled)."""
     kept = session.execute(
         update(model)
         .where(model.id == row_id, model.lease_owner == owner, model.status.in_(statuses))
-        .values(lease_expires_at=datetime.now(UTC) + LEASE)
+        .values(lease_expires_at=datetime.now(UTC) + lease)
         .execution_options(synchronize_session=False)
         .returning(model.id)
     )
@@ -96,7 +108,7 @@ def unclaimed(session: Session, model: Any, *, statuses: Sequence[str]) -> list[
 
 
 class Heartbeat:
-    """Renews a lease every third of its length from a thread, while the work goes on.
+    """Renews a lease ten times in its length from a thread, while the work goes on.
 
     ``lost`` is set when the lease is gone: the row was cancelled, or another worker has it. The
     work checks it between steps and stops; it must not write the row after that. A database that
@@ -104,13 +116,21 @@ class Heartbeat:
     """
 
     def __init__(
-        self, db: Database, model: Any, row_id: str, *, owner: str, statuses: Sequence[str]
+        self,
+        db: Database,
+        model: Any,
+        row_id: str,
+        *,
+        owner: str,
+        statuses: Sequence[str],
+        lease: timedelta = LEASE,
     ) -> None:
         self.lost = threading.Event()
         self._done = threading.Event()
         self._renew: Callable[[Session], bool] = lambda session: renew(
-            session, model, row_id, owner=owner, statuses=statuses
+            session, model, row_id, owner=owner, statuses=statuses, lease=lease
         )
+        self._lease = lease
         self._db = db
         self._row_id = row_id
         self._thread = threading.Thread(target=self._beat, name=f"lease-{row_id}", daemon=True)
@@ -130,14 +150,14 @@ class Heartbeat:
 
     def _beat(self) -> None:
         last = datetime.now(UTC)
-        while not self._done.wait(LEASE.total_seconds() / 10):
+        while not self._done.wait(self._lease.total_seconds() / 10):
             try:
                 with self._db.transaction() as session:
                     kept = self._renew(session)
                 last = datetime.now(UTC)
             except Exception as error:
                 log.warning("lease_not_renewed", row=self._row_id, error=repr(error))
-                kept = datetime.now(UTC) - last < LEASE
+                kept = datetime.now(UTC) - last < self._lease
             if not kept:
                 self.lost.set()
                 return

@@ -22,7 +22,8 @@ class ApiKey(BaseModel):
 class ServiceSettings(BaseSettings):
     """Settings common to the four services; each subclasses it with its own prefix."""
 
-    model_config = SettingsConfigDict(extra="forbid")
+    # What cannot be read may be a secret; an error would show it.
+    model_config = SettingsConfigDict(extra="forbid", hide_input_in_errors=True)
 
     mode: Literal["local", "production"] = Field(
         "production",
@@ -58,3 +59,8 @@ class ServiceSettings(BaseSettings):
                 "machine that only you can reach"
             )
         return self
+
+    @property
+    def peer_key(self) -> str | None:
+        """What this service shows when it calls another, in the clear."""
+        return self.service_key.get_secret_value() if self.service_key else None

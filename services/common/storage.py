@@ -99,10 +99,13 @@ class ArtifactStore:
         self._fs.get_file(self._path(key), str(local))
 
     def delete(self, key: str) -> None:
-        """Remove a file or a folder; nothing happens when it is gone already."""
-        path = self._path(key)
-        if self._fs.exists(path):
-            self._fs.rm(path, recursive=True)
+        """Remove a file or a folder, and what a write that was cut off has left of it.
+
+        Nothing happens when it is gone already.
+        """
+        for path in (self._path(key), _partial(self._path(key))):
+            if self._fs.exists(path):
+                self._fs.rm(path, recursive=True)
 
     def _writing(self, key: str) -> "_Writing":
         return _Writing(self._fs, self._path(key))
@@ -121,13 +124,17 @@ class _Seen:
         return Stored(bytes=self._bytes, sha256=self._hash.hexdigest())
 
 
+def _partial(path: str) -> str:
+    return f"{path}.partial"
+
+
 class _Writing:
     """A file being written under another name: renamed on success, else gone."""
 
     def __init__(self, fs: Any, path: str) -> None:
         self._fs = fs
         self._path = path
-        self._partial = f"{path}.partial"
+        self._partial = _partial(path)
 
     def __enter__(self) -> tuple[Any, _Seen]:
         self._fs.makedirs(str(PurePosixPath(self._path).parent), exist_ok=True)

@@ -5,15 +5,17 @@ arrive twice: the row decides. The sweeper of each worker sends rows that wait u
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
+from celery.utils.nodenames import worker_direct
+from kombu.transport.redis import Channel, QoS
 from sqlalchemy.orm import Session
 
-from services.common.db import after_commit
+from services.common.db import Database, after_commit
 from services.common.telemetry import configure_logging
 
 log = structlog.get_logger(__name__)
@@ -47,6 +49,27 @@ def make_celery(service: str, redis_url: str) -> Celery:
     return app
 
 
+class Acknowledgements(QoS):  # type: ignore[misc]
+    """kombu's, of messages whose connection broke while their task ran.
+
+    A closed channel has no connection to acknowledge over: kombu 5.7 raises AttributeError, no
+    connection error to Celery 5.7, whose worker ends. Such a message is left; Redis delivers it
+    again after the visibility timeout, and its row says that there is nothing to do.
+    """
+
+    # kombu would put unacknowledged messages back through the connection that broke: with Redis
+    # away that error ends the worker too. The sweeper sends their rows again instead.
+    restore_at_shutdown = False
+
+    def ack(self, delivery_tag: str) -> None:
+        if self.channel.connection is not None:
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if self.channel.connection is not None:
+            super().reject(delivery_tag, requeue=requeue)
+
+
 class TaskQueue:
     """How an API hands a row to its worker."""
 
@@ -70,32 +93,69 @@ def prepare_worker(
     service: str,
     log_level: str,
     waiting: Callable[[], Iterable[tuple[str, str]]],
+    sweep_seconds: float = SWEEP_SECONDS,
 ) -> None:
     """Give a worker JSON logs, and a sweeper that sends what ``waiting`` yields.
 
-    ``waiting`` gives ``(task name, row id)`` pairs of rows nobody holds; it runs every
-    ``SWEEP_SECONDS`` in the worker's main process.
+    ``waiting`` gives ``(task name, row id)`` pairs of rows nobody holds; it runs at the start and
+    every ``sweep_seconds`` in the worker's main process. With Celery's ``worker_direct`` they go to
+    this worker alone, and one not begun by the next sweep is forgotten.
     """
     stop = threading.Event()
 
     def _logs(**_: Any) -> None:
         configure_logging(f"{service}-worker", log_level)
 
-    def sweep() -> None:
-        while not stop.wait(SWEEP_SECONDS):
+    def sweep(node: str) -> None:
+        direct = {"queue": worker_direct(node), "expires": sweep_seconds}
+        options = direct if app.conf.worker_direct else {}
+        while True:
             try:
                 for task, row_id in waiting():
                     log.info("swept", task=task, row=row_id)
-                    app.send_task(task, args=[row_id], retry=False)
+                    app.send_task(task, args=[row_id], retry=False, **options)
             except Exception as error:
                 log.warning("sweep_failed", error=repr(error))
+            if stop.wait(sweep_seconds):
+                return
 
-    def _start(**_: Any) -> None:
-        threading.Thread(target=sweep, name="sweeper", daemon=True).start()
+    def _start(sender: Any, **_: Any) -> None:
+        threading.Thread(target=sweep, args=(sender.hostname,), name="sweeper", daemon=True).start()
 
     def _stop(**_: Any) -> None:
         stop.set()
 
+    Channel.QoS = Acknowledgements
     setup_logging.connect(_logs, weak=False)
+    worker_ready.connect(_start, weak=False)
+    worker_shutting_down.connect(_stop, weak=False)
+
+
+def do_chores(
+    chores: Sequence[Callable[[Database], None]], *, database_url: str, seconds: float = 2.0
+) -> None:
+    """Have the main process of the worker that is being built do ``chores`` while it runs.
+
+    Here and not in tasks: behind work that lasts days, a task would wait as long.
+    """
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(seconds):
+            # Opened each time: a process of the pool that is forked later must inherit none.
+            db = Database(database_url, pool_size=1)
+            for chore in chores:
+                try:
+                    chore(db)
+                except Exception as error:
+                    log.warning("chore_failed", error=repr(error))
+            db.close()
+
+    def _start(**_: Any) -> None:
+        threading.Thread(target=work, name="chores", daemon=True).start()
+
+    def _stop(**_: Any) -> None:
+        stop.set()
+
     worker_ready.connect(_start, weak=False)
     worker_shutting_down.connect(_stop, weak=False)

@@ -143,3 +143,8 @@ def current_request_id() -> str | None:
     """The id of the request being answered, for handing on to a peer."""
     value = structlog.contextvars.get_contextvars().get("request_id")
     return value if isinstance(value, str) else None
+
+
+def current_caller() -> str:
+    """The name of the key that the request being answered has shown; ``local`` without one."""
+    return str(structlog.contextvars.get_contextvars().get("caller", "local"))

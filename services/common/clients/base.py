@@ -13,7 +13,10 @@ from services.common.telemetry import current_request_id
 
 # Answers may take minutes on a CPU; connecting may not.
 TIMEOUT = httpx.Timeout(600, connect=5, pool=60)
-LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=16)
+CONNECTIONS = 64
+# Seconds; uvicorn closes idle connections after 5 where nobody says otherwise, and a request that
+# meets one closing may not be sent again.
+IDLE = 2.0
 
 
 class PeerClient:
@@ -32,10 +35,17 @@ class PeerClient:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, url: str, key: str | None = None) -> AsyncIterator[Self]:
+    async def connect(
+        cls, url: str, key: str | None = None, *, connections: int = CONNECTIONS
+    ) -> AsyncIterator[Self]:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        limits = httpx.Limits(
+            max_connections=connections,
+            max_keepalive_connections=connections // 4,
+            keepalive_expiry=IDLE,
+        )
         async with httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=TIMEOUT, limits=LIMITS
+            base_url=url, headers=headers, timeout=TIMEOUT, limits=limits
         ) as http:
             yield cls(http)
 
@@ -62,9 +72,7 @@ class PeerClient:
         except httpx.TimeoutException as error:
             raise UpstreamTimeout(f"The {self.service} did not answer in time.") from error
         except httpx.TransportError as error:
-            raise Unavailable(
-                f"The {self.service} cannot be reached ({type(error).__name__})."
-            ) from error
+            raise self._away(error) from error
         if response.is_error:
             raise as_error(response, self.service)
         return response
@@ -82,13 +90,18 @@ class PeerClient:
         except httpx.TimeoutException as error:
             raise UpstreamTimeout(f"The {self.service} did not answer in time.") from error
         except httpx.TransportError as error:
-            raise Unavailable(
-                f"The {self.service} cannot be reached ({type(error).__name__})."
-            ) from error
+            raise self._away(error) from error
+
+    def _away(self, error: httpx.TransportError) -> Unavailable:
+        return Unavailable(
+            f"The {self.service} cannot be reached ({type(error).__name__}).",
+            headers={"Retry-After": "2"},
+        )
 
 
 def as_error(response: httpx.Response, service: str) -> FineproofError:
     """The typed error inside a peer's envelope; what is not an envelope is quoted."""
+    later = response.headers.get("retry-after")
     try:
         body = response.json()["error"]
         return error_for_status(
@@ -96,6 +109,7 @@ def as_error(response: httpx.Response, service: str) -> FineproofError:
             str(body["message"]),
             code=body.get("code"),
             param=body.get("param"),
+            headers={"Retry-After": later} if later else None,
         )
     except (ValueError, KeyError, TypeError):
         return error_for_status(

@@ -37,14 +37,24 @@ class TrainerClient(PeerClient):
     async def file_lines(self, file_id: str) -> AsyncIterator[AsyncIterator[str]]:
         """The lines of a stored file, streamed."""
         async with self._stream("GET", f"/v1/files/{file_id}/content") as response:
-            yield response.aiter_lines()
+            yield _lines(response.aiter_bytes())
 
-    async def create_job(self, ask: FineTuningJobCreate) -> FineTuningJob:
+    async def create_job(
+        self, ask: FineTuningJobCreate, *, key: str | None = None
+    ) -> FineTuningJob:
+        """Asked again with the same ``key`` it is the same job, so that it is safe to repeat."""
         response = await self._call(
             "POST",
             "/v1/fine_tuning/jobs",
+            safe=key is not None,
+            headers={"Idempotency-Key": key} if key is not None else {},
             json=ask.model_dump(mode="json", exclude_none=True),
         )
+        return FineTuningJob.model_validate_json(response.content)
+
+    async def cancel_job(self, job_id: str) -> FineTuningJob:
+        """Safe to repeat; ``Conflict`` when the job has ended otherwise."""
+        response = await self._call("POST", f"/v1/fine_tuning/jobs/{job_id}/cancel", safe=True)
         return FineTuningJob.model_validate_json(response.content)
 
     async def job(self, job_id: str) -> FineTuningJob:
@@ -71,3 +81,17 @@ class TrainerClient(PeerClient):
     async def adapters(self, limit: int = 100) -> Page[AdapterRecord]:
         response = await self._call("GET", "/v1/fine_tuning/adapters", params={"limit": limit})
         return Page[AdapterRecord].model_validate_json(response.content)
+
+
+async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """Lines of JSON: a line separator of Unicode's may stand inside of one, and ends none."""
+    rest = bytearray()
+    async for block in blocks:
+        rest += block
+        if b"\n" in block:
+            *whole, last = rest.split(b"\n")
+            for line in whole:
+                yield line.decode(errors="replace")
+            rest = bytearray(last)
+    if rest:
+        yield rest.decode(errors="replace")

@@ -47,7 +47,19 @@ def _check_metadata(value: dict[str, str]) -> dict[str, str]:
 Metadata = Annotated[dict[str, str], AfterValidator(_check_metadata)]
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
-Id = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00/]+$")]
+ShortName = Annotated[
+    str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+]
+# Part of a peer's path: nothing that means something else in a URL, and not dots alone.
+_SEGMENT = r"[^\x00/?#%\\]"
+Id = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        pattern=rf"^{_SEGMENT}*[^\x00/?#%\\.]{_SEGMENT}*$",
+    ),
+]
 # A caller's own id of a passage or document: a number, a path, a URL.
 Key = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
 Attributes = dict[str, str | bool | float]

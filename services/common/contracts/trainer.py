@@ -1,13 +1,14 @@
 """The trainer's wire: files, fine-tuning jobs, and the adapters they end in.
 
-Field names are OpenAI's, and under ``hyperparameters`` those of PEFT and TRL.
+Field names are OpenAI's; how a fine-tuning is asked for stands in ``hyperparameters``.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from services.common.contracts.base import Ask, Id, Metadata, Wire
+from services.common.contracts.hyperparameters import Method, OpenAIHyperparameters
 
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 
@@ -25,66 +26,48 @@ class FileObject(Wire):
     sha256: str
 
 
-Recipe = Literal["qa", "rag"]
+class WandbIntegration(Ask):
+    """OpenAI's fields; the trainer's operator holds the key."""
+
+    project: Annotated[str, Field(min_length=1, max_length=128)]
+    name: Annotated[str, Field(max_length=128)] | None = None
+    entity: Annotated[str, Field(max_length=128)] | None = None
+    tags: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=50)] = Field(
+        default_factory=list
+    )
 
 
-class LoraHyperparameters(Ask):
-    """PEFT's ``LoraConfig`` fields, by its names."""
-
-    r: Annotated[int, Field(ge=1, le=512)] = 16
-    lora_alpha: Annotated[int, Field(ge=1, le=4096)] = 32
-    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    target_modules: (
-        Literal["all-linear"] | list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]]
-    ) = "all-linear"
-    use_rslora: bool = False
+class Integration(Ask):
+    type: Literal["wandb"]
+    wandb: WandbIntegration
 
 
-class Retrieval(Ask):
-    """Where recipe ``rag`` finds the passages of each training prompt.
+class Checks(Ask):
+    """What validation looks for beyond the form of each line; every finding is an event.
 
-    The gold passages (``evidence_ids`` of a row) are put among what the retriever returns when
-    ``include_gold``: a prompt that lacks its answer would teach the model to guess.
+    ``test_file`` and ``vector_store_id`` are searched for questions and passages that stand in the
+    training file too; ``known_facts`` asks the base model every question closed-book (Gekhman et
+    al. 2024, arXiv 2405.05904). ``drop`` leaves the examples of those kinds out of the training.
     """
 
-    vector_store_id: Id
-    max_num_results: Annotated[int, Field(ge=1, le=20)] = 3
-    include_gold: bool = True
+    test_file: Id | None = None
+    vector_store_id: Id | None = None
+    known_facts: bool = False
+    drop: list[Literal["duplicates", "overlap", "known", "unknown"]] = Field(default_factory=list)
 
-
-class SupervisedHyperparameters(Ask):
-    """OpenAI's three, then TRL's and PEFT's own."""
-
-    n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = "auto"
-    batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
-    learning_rate_multiplier: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = "auto"
-    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
-    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
-    max_length: Annotated[int, Field(ge=16, le=131_072)] = 1024
-    lora: LoraHyperparameters = Field(default_factory=LoraHyperparameters)
-    recipe: Recipe = "qa"
-    retrieval: Retrieval | None = None
-
-
-class Supervised(Ask):
-    hyperparameters: SupervisedHyperparameters = Field(default_factory=SupervisedHyperparameters)
-
-
-class Method(Ask):
-    type: Literal["supervised"] = "supervised"
-    supervised: Supervised = Field(default_factory=Supervised)
-
-
-class OpenAIHyperparameters(Ask):
-    """OpenAI's deprecated top-level ``hyperparameters``."""
-
-    n_epochs: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = "auto"
-    batch_size: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = "auto"
-    learning_rate_multiplier: Annotated[float, Field(gt=0, le=100)] | Literal["auto"] = "auto"
+    @model_validator(mode="after")
+    def _found_before_dropped(self) -> Self:
+        if "overlap" in self.drop and self.test_file is None and self.vector_store_id is None:
+            raise ValueError("'drop' names 'overlap'; say with what: test_file or vector_store_id")
+        if not self.known_facts and {"known", "unknown"} & set(self.drop):
+            raise ValueError("'drop' names known or unknown facts; set known_facts to true")
+        return self
 
 
 class FineTuningJobCreate(Ask):
+    """OpenAI's body, and two fields of ours. ``priority`` orders the jobs of one caller, larger
+    first; callers take turns whatever theirs say."""
+
     model: Id
     training_file: Id
     validation_file: Id | None = None
@@ -96,9 +79,15 @@ class FineTuningJobCreate(Ask):
     metadata: Metadata = Field(default_factory=dict)
     method: Method | None = None
     hyperparameters: OpenAIHyperparameters | None = None
+    integrations: Annotated[list[Integration], Field(max_length=4)] | None = None
+    priority: Annotated[int, Field(ge=-10, le=10)] = 0
+    checks: Checks = Field(default_factory=Checks)
 
 
-JobStatus = Literal["validating_files", "queued", "running", "succeeded", "failed", "cancelled"]
+JobStatus = Literal[
+    "validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"
+]
+"""OpenAI's, and ``paused``, which its type lacks though it has the route."""
 
 
 class JobError(Wire):
@@ -133,7 +122,10 @@ class FineTuningJob(Wire):
     method: dict[str, Any]
     seed: int
     error: JobError | None
+    integrations: list[dict[str, Any]] = Field(default_factory=list)
     metadata: dict[str, str]
+    priority: int = 0
+    checks: dict[str, Any] = Field(default_factory=dict)
     progress: Progress
 
 
@@ -158,8 +150,11 @@ class AdapterFile(Wire):
 class AdapterRecord(Wire):
     """An immutable adapter in the registry; ``id`` is its name, ``ft:<base>:<suffix>:<job>``.
 
+    A ``candidate`` was taken before the job's last step; its name ends in ``:ckpt-step-<n>``.
+
     ``url`` is the fsspec URL of its folder (PEFT's ``adapter_config.json`` and
-    ``adapter_model.safetensors``, our ``canary.json``); ``sha256`` is that of the safetensors file.
+    ``adapter_model.safetensors``, our ``canary.json``, a model card); ``sha256`` is that of the
+    safetensors file.
     """
 
     id: str
@@ -169,6 +164,7 @@ class AdapterRecord(Wire):
     recipe: str
     job_id: str
     step: int
+    candidate: bool = False
     sha256: str
     dataset_sha256: str
     rank: int
@@ -176,6 +172,46 @@ class AdapterRecord(Wire):
     url: str
     files: list[AdapterFile]
     metrics: dict[str, float]
+
+
+class UrlDestination(Ask):
+    """A folder by its fsspec URL, under one that the trainer's operator allows."""
+
+    type: Literal["url"]
+    url: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class HuggingFaceDestination(Ask):
+    """A repository, made if need be, in the name of the trainer's token."""
+
+    type: Literal["huggingface"]
+    repo_id: Annotated[
+        str,
+        Field(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$"),
+    ]
+    private: bool = True
+
+
+class ExportCreate(Ask):
+    """``merge`` sends full weights, base and adapter in one, in place of the adapter."""
+
+    destination: Annotated[UrlDestination | HuggingFaceDestination, Field(discriminator="type")]
+    merge: bool = False
+
+
+class ExportRecord(Wire):
+    """An adapter on its way out of the registry; ``url`` is where it ended."""
+
+    id: str
+    object: Literal["fine_tuning.adapter.export"] = "fine_tuning.adapter.export"
+    created_at: int
+    finished_at: int | None
+    adapter: str
+    destination: dict[str, Any]
+    merge: bool
+    status: Literal["queued", "running", "succeeded", "failed"]
+    url: str | None
+    error: JobError | None
 
 
 class CanarySequence(Wire):

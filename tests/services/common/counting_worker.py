@@ -1,6 +1,7 @@
 """A worker of the small service: it marks rows as done, once each."""
 
 import os
+import time
 
 from services.common.db import Database
 from services.common.leases import claim, this_worker, unclaimed
@@ -23,6 +24,22 @@ def work(row_id: str) -> None:
             row = session.get(Work, row_id, populate_existing=True)
             assert row is not None
             row.status = "done"
+
+
+@app.task(name="floor.long_work")
+def long_work(row_id: str) -> None:
+    """Done when someone has called the row ``enough``."""
+    with db.transaction() as session:
+        if not claim(session, Work, row_id, owner=this_worker(), statuses=("long",)):
+            return
+    while True:
+        with db.transaction() as session:
+            row = session.get(Work, row_id, populate_existing=True)
+            assert row is not None
+            if row.status == "enough":
+                row.status = "done"
+                return
+        time.sleep(0.1)
 
 
 prepare_worker(app, service="floor", log_level="INFO", waiting=waiting)
