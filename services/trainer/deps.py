@@ -1,15 +1,17 @@
 """What the trainer's routes are given."""
 
 import re
-from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
-from fastapi import Depends, Query, Request
-from starlette.datastructures import UploadFile
+from fastapi import Depends, Header, Query, Request
 
+from services.common.app import CallerDep
 from services.common.errors import InvalidRequest
-from services.trainer.schemas import Upload
-from services.trainer.service import Trainer
+from services.common.pagination import CursorDep
+from services.trainer.context import Trainer
+from services.trainer.forms import get_incoming_file, get_part
+from services.trainer.schemas import IncomingFile
+from services.trainer.service import EventStart, Origin
 
 _METADATA = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
 
@@ -17,37 +19,6 @@ _METADATA = re.compile(r"metadata\[(.{1,64})\]", re.DOTALL)
 def get_trainer(request: Request) -> Trainer:
     trainer: Trainer = request.app.state.trainer
     return trainer
-
-
-async def get_upload(request: Request) -> AsyncIterator[Upload]:
-    """The multipart form of ``POST /v1/files``.
-
-    Parsed here and not by FastAPI, which would turn the refusal of an upload over the limit, raised
-    while the body is read, into a 400 without a reason.
-    """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise InvalidRequest("Send the file as multipart/form-data.", code="invalid_form")
-    async with request.form(max_files=1, max_fields=8) as form:
-        for name in form:
-            if name not in ("file", "purpose"):
-                raise InvalidRequest(
-                    f"Unknown parameter: '{name[:64]}'. Remove it, or check its spelling.",
-                    code="unknown_parameter",
-                    param=name[:64],
-                )
-        file, purpose = form.get("file"), form.get("purpose")
-        if not isinstance(file, UploadFile) or not isinstance(purpose, str):
-            missing = "purpose" if isinstance(file, UploadFile) else "file"
-            raise InvalidRequest(
-                f"The form needs a '{missing}'.", code="missing_required_parameter", param=missing
-            )
-        yield Upload(filename=_plain(file.filename), purpose=purpose, content=file.file)
-
-
-def _plain(filename: str | None) -> str:
-    """The name alone, without folders or control characters; it is shown, never opened."""
-    name = re.split(r"[/\\]", filename or "")[-1]
-    return "".join(letter for letter in name if letter.isprintable())[:255] or "upload"
 
 
 def get_metadata(
@@ -68,6 +39,32 @@ def get_metadata(
     return pairs or None
 
 
+def get_origin(
+    caller: CallerDep,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> Origin:
+    return Origin(caller, idempotency_key)
+
+
+def wants_stream(
+    stream: bool | None = None, accept: Annotated[str, Header(max_length=1000)] = ""
+) -> bool:
+    return "text/event-stream" in accept if stream is None else stream
+
+
+def get_event_start(
+    cursor: CursorDep, last_event_id: Annotated[str | None, Header(max_length=200)] = None
+) -> EventStart:
+    """A browser that reconnects repeats its URL, ``after`` included, but has seen more since."""
+    if last_event_id:
+        return EventStart(last_event_id, "Last-Event-ID")
+    return EventStart(cursor.after, "after")
+
+
 TrainerDep = Annotated[Trainer, Depends(get_trainer)]
-UploadDep = Annotated[Upload, Depends(get_upload)]
+PartDep = Annotated[BinaryIO, Depends(get_part)]
+IncomingFileDep = Annotated[IncomingFile, Depends(get_incoming_file)]
+WantsStreamDep = Annotated[bool, Depends(wants_stream)]
+EventStartDep = Annotated[EventStart, Depends(get_event_start)]
+OriginDep = Annotated[Origin, Depends(get_origin)]
 MetadataDep = Annotated[dict[str, str] | None, Depends(get_metadata)]

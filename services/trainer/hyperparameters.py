@@ -1,26 +1,35 @@
 """What a job trains with: OpenAI's two ways of asking made one, and ``auto`` made a number."""
 
-from services.common.contracts.trainer import (
+from typing import TypeVar
+
+from services.common.contracts.hyperparameters import (
+    DpoHyperparameters,
+    Hyperparameters,
     Method,
     OpenAIHyperparameters,
-    Supervised,
     SupervisedHyperparameters,
 )
 from services.common.errors import InvalidRequest
+from services.trainer.preparing.examples import Form
 
 LEARNING_RATE = 2e-4
+DPO_LEARNING_RATE = 5e-5
+BETA = 0.1
 BATCH_SIZE = 8
 SMALL = 500
 """Examples up to which recipe ``qa`` goes over its data twice."""
 
 
-def reconcile(method: Method | None, deprecated: OpenAIHyperparameters | None) -> Method:
+def reconcile(
+    method: Method | None, deprecated: OpenAIHyperparameters | None, *, validates: bool
+) -> Method:
     """One method from ``method`` and the deprecated top-level ``hyperparameters``.
 
-    Raises ``InvalidRequest`` where both name a value and they differ, or where recipe ``rag`` has
-    nowhere to look.
+    ``validates`` says that there is a validation file. Raises ``InvalidRequest`` where both name a
+    value and they differ, where recipe ``rag`` has nowhere to look, or early stopping nothing to
+    look at.
     """
-    asked = (method or Method()).supervised.hyperparameters
+    asked = (method or Method()).hyperparameters
     for name in OpenAIHyperparameters.model_fields if deprecated else ():
         old, new = getattr(deprecated, name), getattr(asked, name)
         if "auto" not in (old, new) and old != new:
@@ -30,31 +39,56 @@ def reconcile(method: Method | None, deprecated: OpenAIHyperparameters | None) -
             )
         if new == "auto":
             asked = asked.model_copy(update={name: old})
-    if asked.recipe == "rag" and asked.retrieval is None:
+    if (
+        isinstance(asked, SupervisedHyperparameters)
+        and asked.recipe != "qa"
+        and asked.retrieval is None
+    ):
         raise InvalidRequest(
-            "Recipe 'rag' needs 'retrieval.vector_store_id': the store whose passages go into the "
-            "training prompts.",
+            f"Recipe '{asked.recipe}' needs 'retrieval.vector_store_id': the store whose "
+            "passages go into the training prompts.",
             code="missing_required_parameter",
             param="method.supervised.hyperparameters.retrieval.vector_store_id",
         )
-    return Method(supervised=Supervised(hyperparameters=asked))
+    if asked.early_stopping is not None and not validates:
+        raise InvalidRequest(
+            "'early_stopping' watches the validation loss; send a 'validation_file'.",
+            code="missing_required_parameter",
+            param="validation_file",
+        )
+    return Method.of(asked)
 
 
-def resolve(asked: SupervisedHyperparameters, examples: int) -> SupervisedHyperparameters:
-    """``asked`` with every ``auto`` decided for ``examples`` rows.
+def recipe_of(asked: SupervisedHyperparameters | DpoHyperparameters) -> Form:
+    """How the training prompts are built, as the registry calls it; preferences are ``dpo``."""
+    return asked.recipe if isinstance(asked, SupervisedHyperparameters) else "dpo"
 
-    Two passes over few closed-book pairs: one hardly moves the model. Prompts with passages carry
-    ten times the tokens and are learnt in one.
-    """
-    twice = asked.recipe == "qa" and examples <= SMALL
+
+Asked = TypeVar("Asked", bound=Hyperparameters)
+
+
+def resolve(asked: Asked, examples: int) -> Asked:
+    """``asked`` with every ``auto`` decided for ``examples`` rows."""
+    usual = _usual(asked, examples)
     multiplier = 1.0 if asked.learning_rate_multiplier == "auto" else asked.learning_rate_multiplier
+    usual["learning_rate_multiplier"] = multiplier
+    usual["learning_rate"] *= multiplier
+    told = {name: getattr(asked, name) for name in usual}
     return asked.model_copy(
-        update={
-            "n_epochs": (2 if twice else 1) if asked.n_epochs == "auto" else asked.n_epochs,
-            "batch_size": min(BATCH_SIZE, examples)
-            if asked.batch_size == "auto"
-            else asked.batch_size,
-            "learning_rate_multiplier": multiplier,
-            "learning_rate": asked.learning_rate or LEARNING_RATE * multiplier,
-        }
+        update={name: usual[name] if told[name] in ("auto", None) else told[name] for name in usual}
     )
+
+
+def _usual(asked: Hyperparameters, examples: int) -> dict[str, float]:
+    """Two passes over few closed-book pairs: one hardly moves the model. Prompts with passages
+    carry ten times the tokens and are learnt in one."""
+    batch = min(BATCH_SIZE, examples)
+    if isinstance(asked, DpoHyperparameters):
+        rate = DPO_LEARNING_RATE
+        return {"n_epochs": 1, "batch_size": batch, "learning_rate": rate, "beta": BETA}
+    assert isinstance(asked, SupervisedHyperparameters)  # there are two methods
+    return {
+        "n_epochs": 2 if asked.recipe == "qa" and examples <= SMALL else 1,
+        "batch_size": 1 if asked.packing else batch,  # a packed row holds many examples
+        "learning_rate": LEARNING_RATE,
+    }

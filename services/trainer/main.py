@@ -1,5 +1,6 @@
 """The trainer's application: ``uvicorn services.trainer.main:app``."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +12,22 @@ from starlette.middleware import Middleware
 from services.common.app import BodyLimit, create_service
 from services.common.storage import ArtifactStore
 from services.common.tasks import TaskQueue, make_celery
-from services.trainer import api
-from services.trainer.service import Trainer
+from services.common.watching import Watchers
+from services.trainer import api, export_routes
+from services.trainer.context import Trainer
 from services.trainer.settings import TrainerSettings
+from services.trainer.uploads import PART_BYTES
+from services.trainer.watching import read
 
 NAME = "trainer"
-UPLOADS = "/v1/files"
+FILES = re.compile("/v1/files")
+PARTS = re.compile("/v1/uploads/[^/]+/parts")
+PART_FORM_BYTES = PART_BYTES + 64 * 1024
+
+
+def _limit(paths: re.Pattern[str], size: int) -> Middleware:
+    """Uploads have limits of their own. Inside the keys: who may not upload is told so first."""
+    return Middleware(BodyLimit, limit=size, streamed=lambda path: not paths.fullmatch(path))
 
 
 def create_app(settings: TrainerSettings | None = None) -> FastAPI:
@@ -25,7 +36,12 @@ def create_app(settings: TrainerSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def resources(app: FastAPI) -> AsyncIterator[None]:
         queue = TaskQueue(make_celery(NAME, settings.redis_url))
-        app.state.trainer = Trainer(settings, ArtifactStore(settings.storage_url), queue)
+        app.state.trainer = Trainer(
+            settings,
+            ArtifactStore(settings.storage_url),
+            queue,
+            Watchers(app.state.db, read, most=settings.max_event_watchers),
+        )
         try:
             yield
         finally:
@@ -34,16 +50,15 @@ def create_app(settings: TrainerSettings | None = None) -> FastAPI:
     app = create_service(
         NAME,
         settings,
-        routers=[api.files, api.fine_tuning],
+        routers=[api.files, api.uploads, export_routes.exports, api.fine_tuning],
         migrations=Path(__file__).parent / "migrations",
         resources=resources,
-        streamed=lambda path: path == UPLOADS,
+        streamed=lambda path: bool(FILES.fullmatch(path) or PARTS.fullmatch(path)),
     )
-    # Uploads have a limit of their own. Inside the keys: who may not upload is told so first.
-    limit = settings.max_upload_bytes
-    app.user_middleware.append(
-        Middleware(BodyLimit, limit=limit, streamed=lambda path: path != UPLOADS)
-    )
+    app.user_middleware += [
+        _limit(FILES, settings.max_upload_bytes),
+        _limit(PARTS, PART_FORM_BYTES),
+    ]
     return app
 
 

@@ -1,38 +1,33 @@
-"""The rules of files, jobs and the registry, as a caller meets them."""
+"""The rules of jobs and the registry, as a caller meets them."""
 
+import hashlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from services.common.contracts.base import Deleted, Page
+from services.common.contracts.base import Page
 from services.common.contracts.trainer import (
     AdapterRecord,
-    FileObject,
+    Checks,
     FineTuningJob,
     FineTuningJobCreate,
     JobEvent,
 )
-from services.common.db import after_commit
 from services.common.errors import Conflict, InvalidRequest, NotFound, RateLimited
 from services.common.ids import new_id
 from services.common.pagination import Cursor, to_page
-from services.common.storage import CHUNK, ArtifactStore
-from services.common.tasks import TaskQueue
 from services.trainer import storage
-from services.trainer.hyperparameters import reconcile
-from services.trainer.models import File, Job
-from services.trainer.schemas import UPLOAD_PURPOSES, FineTuningCheckpoint, Upload
-from services.trainer.settings import TrainerSettings
-from services.trainer.views import (
-    show_adapter,
-    show_checkpoint,
-    show_event,
-    show_file,
-    show_job,
-)
+from services.trainer.context import Trainer
+from services.trainer.endings import finish
+from services.trainer.files import find_file, training_data
+from services.trainer.hyperparameters import recipe_of, reconcile
+from services.trainer.models import Job
+from services.trainer.schemas import FineTuningCheckpoint
+from services.trainer.trackers import check_integrations
+from services.trainer.views import show_adapter, show_checkpoint, show_event, show_job
 
 FINE_TUNE = "trainer.fine_tune"
 
@@ -40,85 +35,75 @@ _EVENT_ID = re.compile(r"ftevent_([0-9]{12,18})")
 
 
 @dataclass(frozen=True)
-class Trainer:
-    """What the rules need beyond a session."""
+class Origin:
+    """Who asks for a job, and the ``Idempotency-Key`` by which asking again gives the same job."""
 
-    settings: TrainerSettings
-    store: ArtifactStore
-    queue: TaskQueue
-
-
-# Files
+    caller: str
+    idempotency_key: str | None = None
 
 
-def create_file(session: Session, trainer: Trainer, upload: Upload) -> FileObject:
-    if upload.purpose not in UPLOAD_PURPOSES:
-        raise InvalidRequest(
-            f"'{upload.purpose[:40]}' is not a purpose; give one of {', '.join(UPLOAD_PURPOSES)}.",
-            code="invalid_value",
-            param="purpose",
-        )
-    row = File(
-        id=new_id("file"),
-        created_at=storage.now(),
-        filename=upload.filename,
-        purpose=upload.purpose,
+@dataclass(frozen=True)
+class EventStart:
+    """The id of the last event seen, and which parameter said so."""
+
+    after: str | None
+    param: str
+
+
+def create_job(
+    session: Session, trainer: Trainer, ask: FineTuningJobCreate, origin: Origin
+) -> FineTuningJob:
+    asked = hashlib.sha256(ask.model_dump_json().encode()).hexdigest()
+    if (known := _same_job(session, origin, asked)) is not None:
+        return show_job(known)
+    job = new_job(session, trainer, ask)
+    job.caller, job.idempotency_key, job.request_sha256 = (
+        origin.caller,
+        origin.idempotency_key,
+        asked,
     )
-    stored = trainer.store.write(row.key, iter(lambda: upload.content.read(CHUNK), b""))
-    if stored.bytes == 0:
-        trainer.store.delete(row.key)
-        raise InvalidRequest("The file is empty.", code="empty_file", param="file")
-    row.size, row.sha256 = stored.bytes, stored.sha256
-    storage.add_all(session, [row])
-    return show_file(row)
+    if not storage.add_job(session, job):
+        winner = _same_job(session, origin, asked)
+        assert winner is not None  # nothing else is unique, and jobs are never deleted
+        return show_job(winner)
+    _check_limits(session, trainer, origin.caller)
+    storage.add_event(session, job, f"Created fine-tuning job: {job.id}")
+    trainer.queue.enqueue(session, FINE_TUNE, job.id)
+    return show_job(job)
 
 
-def list_files(session: Session, cursor: Cursor, purpose: str | None) -> Page[FileObject]:
-    rows, has_more = storage.list_files(session, cursor, purpose=purpose)
-    return to_page([show_file(row) for row in rows], has_more)
-
-
-def get_file(session: Session, file_id: str) -> FileObject:
-    return show_file(_file(session, file_id))
-
-
-def file_content(session: Session, trainer: Trainer, file_id: str) -> tuple[str, Iterator[bytes]]:
-    """The file's name, and its bytes as a stream."""
-    row = _file(session, file_id)
-    if not trainer.store.exists(row.key):
-        raise NotFound(f"The content of '{file_id}' is gone from the store.", code="content_gone")
-    return row.filename, trainer.store.iter_bytes(row.key)
-
-
-def delete_file(session: Session, trainer: Trainer, file_id: str) -> Deleted:
-    row = _file(session, file_id, lock="update")
-    if (job_id := storage.unfinished_job_using(session, file_id)) is not None:
+def _same_job(session: Session, origin: Origin, asked: str) -> Job | None:
+    """The job this key has made. Raises ``Conflict`` when the key came with another body."""
+    if origin.idempotency_key is None:
+        return None
+    job = storage.job_of_key(session, caller=origin.caller, idempotency_key=origin.idempotency_key)
+    if job is not None and job.request_sha256 != asked:
         raise Conflict(
-            f"Job '{job_id}' still reads this file; cancel it or wait until it has finished.",
-            code="file_in_use",
+            f"This Idempotency-Key made job '{job.id}' from another body; use a new key.",
+            code="idempotency_key_reused",
+            param="Idempotency-Key",
         )
-    session.delete(row)
-    after_commit(session, lambda: trainer.store.delete(row.key))
-    return Deleted(id=file_id, object="file")
+    return job
 
 
-def _file(
-    session: Session, file_id: str, *, lock: str | None = None, param: str | None = None
-) -> File:
-    row = storage.get_file(session, file_id, lock=lock)
-    if row is None:
-        raise NotFound(
-            f"There is no file '{file_id}'; upload it with POST /v1/files.",
-            code="file_not_found",
-            param=param,
-        )
-    return row
+def _check_limits(session: Session, trainer: Trainer, caller: str) -> None:
+    """Raises ``RateLimited`` when the job just added is one too many."""
+    mine = storage.count_open_jobs(session, caller=caller)
+    everybody = storage.count_open_jobs(session)
+    for whose, count, most in (
+        ("Your key", mine, trainer.settings.max_unfinished_jobs_per_caller),
+        ("This trainer", everybody, trainer.settings.max_unfinished_jobs),
+    ):
+        if count > most:
+            raise RateLimited(
+                f"{whose} has {most} unfinished jobs already; try again later, or cancel one.",
+                code="too_many_jobs",
+                headers={"Retry-After": "60"},
+            )
 
 
-# Jobs
-
-
-def create_job(session: Session, trainer: Trainer, ask: FineTuningJobCreate) -> FineTuningJob:
+def new_job(session: Session, trainer: Trainer, ask: FineTuningJobCreate) -> Job:
+    """The job that ``ask`` would make, not added; raises what is wrong with it."""
     known = trainer.settings.base_models
     if ask.model not in known:
         raise InvalidRequest(
@@ -126,53 +111,54 @@ def create_job(session: Session, trainer: Trainer, ask: FineTuningJobCreate) -> 
             code="model_not_found",
             param="model",
         )
-    method = reconcile(ask.method, ask.hyperparameters)
-    if method.supervised.hyperparameters.recipe == "rag" and not trainer.settings.retriever_url:
+    method = reconcile(ask.method, ask.hyperparameters, validates=ask.validation_file is not None)
+    recipe = recipe_of(method.hyperparameters)
+    if recipe in ("rag", "raft") and not trainer.settings.retriever_url:
         raise InvalidRequest(
-            "Recipe 'rag' needs a retriever, and this trainer is not told where one is; set "
+            f"Recipe '{recipe}' needs a retriever, and this trainer is not told where one is; set "
             "FINEPROOF_TRAINER_RETRIEVER_URL.",
             code="retriever_not_configured",
             param="method.supervised.hyperparameters.recipe",
         )
-    _training_data(session, ask.training_file, "training_file")
+    check_integrations(trainer.settings, ask.integrations)
+    training_data(session, ask.training_file, "training_file")
     if ask.validation_file is not None:
-        _training_data(session, ask.validation_file, "validation_file")
-    if storage.count_unfinished_jobs(session) >= trainer.settings.max_unfinished_jobs:
-        raise RateLimited(
-            f"{trainer.settings.max_unfinished_jobs} jobs wait or run already; try again later.",
-            code="too_many_jobs",
-            headers={"Retry-After": "60"},
-        )
-    job = Job(
+        training_data(session, ask.validation_file, "validation_file")
+    _can_check(session, trainer, ask.checks)
+    return Job(
         id=new_id("ftjob"),
         created_at=storage.now(),
         status="validating_files",
         model=ask.model,
-        suffix=ask.suffix or method.supervised.hyperparameters.recipe,
+        suffix=ask.suffix or recipe,
         seed=secrets.randbelow(2**31) if ask.seed is None else ask.seed,
         training_file=ask.training_file,
         validation_file=ask.validation_file,
-        method=method.model_dump(mode="json"),
+        method=method.model_dump(mode="json", exclude_none=True),
         job_metadata=ask.metadata,
+        priority=ask.priority,
+        checks=ask.checks.model_dump(mode="json"),
+        integrations=[each.model_dump(mode="json") for each in ask.integrations or ()],
         step=0,
         result_files=[],
     )
-    storage.add_all(session, [job])
-    storage.add_event(session, job, f"Created fine-tuning job: {job.id}")
-    trainer.queue.enqueue(session, FINE_TUNE, job.id)
-    return show_job(job)
 
 
-def _training_data(session: Session, file_id: str, param: str) -> None:
-    """Check a job's file, and keep it from being deleted before the job is there to protect it."""
-    row = _file(session, file_id, lock="share", param=param)
-    if row.purpose != "fine-tune":
-        raise InvalidRequest(
-            f"File '{file_id}' was uploaded with purpose '{row.purpose}'; upload it again with "
-            "purpose 'fine-tune'.",
-            code="invalid_file_purpose",
-            param=param,
-        )
+def _can_check(session: Session, trainer: Trainer, checks: Checks) -> None:
+    """Raises where a job's checks name a file or a service that is not there."""
+    if checks.test_file is not None:
+        find_file(session, checks.test_file, lock="share", param="checks.test_file")
+    for wanted, peer, url in (
+        ("vector_store_id", "retriever", trainer.settings.retriever_url),
+        ("known_facts", "generator", trainer.settings.generator_url),
+    ):
+        if getattr(checks, wanted) and not url:
+            raise InvalidRequest(
+                f"'checks.{wanted}' needs a {peer}, and this trainer is not told where one is; set "
+                f"FINEPROOF_TRAINER_{peer.upper()}_URL.",
+                code=f"{peer}_not_configured",
+                param=f"checks.{wanted}",
+            )
 
 
 def list_jobs(
@@ -186,27 +172,67 @@ def get_job(session: Session, job_id: str) -> FineTuningJob:
     return show_job(_job(storage.get_job(session, job_id), job_id))
 
 
-def cancel_job(session: Session, job_id: str) -> FineTuningJob:
+def cancel_job(session: Session, trainer: Trainer, job_id: str) -> FineTuningJob:
     """Cancelling twice is one cancelling; a job that ended otherwise cannot be cancelled."""
     job = _job(storage.lock_job(session, job_id), job_id)
-    if job.status in ("succeeded", "failed"):
-        raise Conflict(f"Job '{job_id}' has {job.status} already.", code="job_finished")
     if job.status != "cancelled":
-        job.status, job.finished_at, job.estimated_finish = "cancelled", storage.now(), None
+        _refuse_ended(job)
+        finish(session, job, "cancelled", trainer.settings.webhooks)
         storage.add_event(session, job, "The job was cancelled.")
     return show_job(job)
 
 
+def pause_job(session: Session, job_id: str) -> FineTuningJob:
+    """Pausing twice is one pausing. A worker that has the job saves where it is and leaves it."""
+    job = _job(storage.lock_job(session, job_id), job_id)
+    _refuse_ended(job)
+    if job.status != "paused":
+        job.paused_from, job.status, job.estimated_finish = job.status, "paused", None
+        storage.add_event(session, job, "The job was paused.")
+    return show_job(job)
+
+
+def resume_job(session: Session, trainer: Trainer, job_id: str) -> FineTuningJob:
+    job = _job(storage.lock_job(session, job_id), job_id)
+    _refuse_ended(job)
+    if job.status != "paused":
+        raise Conflict(f"Job '{job_id}' is not paused.", code="job_not_paused")
+    never_validated = job.paused_from == "validating_files"
+    job.status = "validating_files" if never_validated else "queued"
+    # Taken up again by a person's will, not because its workers died: the count starts anew.
+    job.paused_from, job.attempts = None, 0
+    storage.add_event(session, job, "The job was resumed.")
+    trainer.queue.enqueue(session, FINE_TUNE, job.id)
+    return show_job(job)
+
+
+def _refuse_ended(job: Job) -> None:
+    if job.status in storage.ENDED:
+        raise Conflict(f"Job '{job.id}' has {job.status} already.", code="job_finished")
+
+
 def list_events(session: Session, job_id: str, cursor: Cursor) -> Page[JobEvent]:
     _job(storage.get_job(session, job_id), job_id)
-    after = None
-    if cursor.after is not None:
-        named = _EVENT_ID.fullmatch(cursor.after)
-        if named is None:
-            raise InvalidRequest("'after' is not the id of an event.", param="after")
-        after = int(named[1])
+    after = _event_number(cursor.after, "after")
     rows, has_more = storage.list_events(session, job_id, cursor, after=after)
     return to_page([show_event(row) for row in rows], has_more)
+
+
+def watch_events(
+    session: Session, trainer: Trainer, job_id: str, start: EventStart
+) -> AsyncIterator[bytes]:
+    """The job's events from ``start`` on, as they happen; nothing is kept open meanwhile."""
+    _job(storage.get_job(session, job_id), job_id)
+    return trainer.watchers.watch(job_id, _event_number(start.after, start.param))
+
+
+def _event_number(after: str | None, param: str) -> int | None:
+    if after is None:
+        return None
+    named = _EVENT_ID.fullmatch(after)
+    if named is None:
+        raise InvalidRequest(f"'{param}' is not the id of an event.", param=param)
+    return int(named[1])
 
 
 def list_checkpoints(session: Session, job_id: str, cursor: Cursor) -> Page[FineTuningCheckpoint]:

@@ -5,14 +5,29 @@ from datetime import datetime
 from services.common.contracts.trainer import (
     AdapterFile,
     AdapterRecord,
+    ExportRecord,
     FileObject,
     FineTuningJob,
     JobError,
     JobEvent,
     Progress,
 )
-from services.trainer.models import Adapter, Checkpoint, Event, File, Job
-from services.trainer.schemas import CheckpointMetrics, FineTuningCheckpoint
+from services.trainer.models import (
+    Adapter,
+    Checkpoint,
+    Event,
+    Export,
+    File,
+    Job,
+    Upload,
+    UploadPart,
+)
+from services.trainer.schemas import (
+    CheckpointMetrics,
+    FineTuningCheckpoint,
+    UploadObject,
+    UploadPartObject,
+)
 from services.trainer.storage import now
 
 
@@ -29,11 +44,36 @@ def show_file(row: File) -> FileObject:
         purpose=row.purpose,
         status="processed",
         sha256=row.sha256,
+        expires_at=row.expires_at and _seconds(row.expires_at),
     )
 
 
+def upload_status(row: Upload) -> str:
+    return "expired" if row.status == "pending" and row.expires_at <= now() else row.status
+
+
+def show_upload(row: Upload, file: File | None = None) -> UploadObject:
+    """``file`` is what a completed upload has become, if it is still there."""
+    return UploadObject.model_validate(
+        {
+            "id": row.id,
+            "bytes": row.size,
+            "created_at": _seconds(row.created_at),
+            "expires_at": _seconds(row.expires_at),
+            "filename": row.filename,
+            "purpose": row.purpose,
+            "status": upload_status(row),
+            "file": file and show_file(file),
+        }
+    )
+
+
+def show_upload_part(row: UploadPart) -> UploadPartObject:
+    return UploadPartObject(id=row.id, created_at=_seconds(row.created_at), upload_id=row.upload_id)
+
+
 def show_job(row: Job) -> FineTuningJob:
-    supervised = row.method["supervised"]["hyperparameters"]
+    asked = row.method[row.method["type"]]["hyperparameters"]
     finish = row.estimated_finish
     return FineTuningJob.model_validate(
         {
@@ -49,13 +89,15 @@ def show_job(row: Job) -> FineTuningJob:
             "result_files": row.result_files,
             "trained_tokens": row.trained_tokens,
             "hyperparameters": {
-                name: supervised[name]
-                for name in ("n_epochs", "batch_size", "learning_rate_multiplier")
+                name: asked[name] for name in ("n_epochs", "batch_size", "learning_rate_multiplier")
             },
             "method": row.method,
             "seed": row.seed,
             "error": row.error and JobError.model_validate(row.error),
+            "integrations": row.integrations,
             "metadata": row.job_metadata,
+            "priority": row.priority,
+            "checks": row.checks,
             "progress": Progress(
                 step=row.step,
                 total_steps=row.total_steps,
@@ -89,7 +131,30 @@ def show_checkpoint(row: Checkpoint) -> FineTuningCheckpoint:
         fine_tuned_model_checkpoint=row.fine_tuned_model,
         fine_tuning_job_id=row.job_id,
         step_number=row.step,
-        metrics=CheckpointMetrics.model_validate({"step": row.step, **row.metrics}),
+        metrics=CheckpointMetrics.model_validate(
+            {
+                "step": row.step,
+                "full_valid_loss": row.metrics.get("valid_loss"),
+                "full_valid_mean_token_accuracy": row.metrics.get("valid_mean_token_accuracy"),
+                **row.metrics,
+            }
+        ),
+    )
+
+
+def show_export(row: Export) -> ExportRecord:
+    return ExportRecord.model_validate(
+        {
+            "id": row.id,
+            "created_at": _seconds(row.created_at),
+            "finished_at": row.finished_at and _seconds(row.finished_at),
+            "adapter": row.adapter_id,
+            "destination": row.destination,
+            "merge": row.merge,
+            "status": row.status,
+            "url": row.url,
+            "error": row.error,
+        }
     )
 
 
@@ -101,6 +166,7 @@ def show_adapter(row: Adapter) -> AdapterRecord:
         recipe=row.recipe,
         job_id=row.job_id,
         step=row.step,
+        candidate=row.candidate,
         sha256=row.sha256,
         dataset_sha256=row.dataset_sha256,
         rank=row.rank,

@@ -1,38 +1,60 @@
-"""What a run leaves behind: the adapter as PEFT saves it, and its canary."""
+"""What a run leaves behind: adapters as PEFT saves them, with canary and model card."""
 
+import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from peft import PeftModel
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from services.trainer.training.canary import make_canary
+
+WEIGHTS = "adapter_model.safetensors"
 
 
 class NothingLearnt(Exception):
     """Training ended with an adapter that changes nothing, or is not finite."""
 
 
-def save_adapter(
-    model: PeftModel, folder: Path, *, base_model: str, canaries: list[list[int]]
-) -> None:
-    """Write the adapter in float32 safetensors, and the canary computed with those weights.
+def finish_adapter(
+    source: Path,
+    folder: Path,
+    base: PreTrainedModel,
+    *,
+    base_model: str,
+    canaries: list[list[int]],
+    card: Callable[[str], str],
+) -> str:
+    """Make ``folder`` of the adapter that lies in ``source``, and give its weights' SHA-256.
 
-    ``base_model`` is the name callers know; the path of this machine stays out of the file.
-    Raises ``NothingLearnt``.
+    The weights become float32. The canary is computed from the finished files on ``base``, the
+    model as it is served: quantization while training is no part of what is proven. ``base_model``
+    is the name callers know; the path of this machine stays out of the files. ``card`` makes the
+    README from the hash. Raises ``NothingLearnt``.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    model.float()
-    # "auto" would ask the Hugging Face hub whether the base model's vocabulary was changed.
-    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)
-    path = folder / "adapter_config.json"
-    told = json.loads(path.read_text()) | {"base_model_name_or_path": base_model}
-    path.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
-    check(folder / "adapter_model.safetensors")
-    (folder / "canary.json").write_text(make_canary(model, canaries).model_dump_json() + "\n")
+    folder.mkdir(parents=True)
+    weights = {name: tensor.float() for name, tensor in load_file(source / WEIGHTS).items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    check(folder / WEIGHTS)
+    told = json.loads((source / "adapter_config.json").read_text())
+    told["base_model_name_or_path"] = base_model
+    if isinstance(told["target_modules"], list):  # PEFT writes a set as it comes
+        told["target_modules"].sort()
+    (folder / "adapter_config.json").write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
+    model = PeftModel.from_pretrained(base, folder)
+    canary = make_canary(model, canaries)
+    model.unload()
+    (folder / "canary.json").write_text(canary.model_dump_json() + "\n")
+    with (folder / WEIGHTS).open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    (folder / "README.md").write_text(card(sha256))
+    return sha256
 
 
 def check(path: Path) -> None:

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -23,9 +23,37 @@ class Tokenized:
     token_ids: list[int]
     answer_start: int
 
+    @property
+    def length(self) -> int:
+        return len(self.token_ids)
+
     def features(self) -> dict[str, list[int]]:
         labels = [IGNORED] * self.answer_start + self.token_ids[self.answer_start :]
         return {"input_ids": self.token_ids, "labels": labels}
+
+
+@dataclass(frozen=True)
+class TokenizedPreference:
+    """A prompt with the answer that is preferred to another, by TRL's names."""
+
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+
+    @property
+    def length(self) -> int:
+        """Of the longer of its two sequences."""
+        return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
+
+    @property
+    def preferred(self) -> Tokenized:
+        return Tokenized(self.prompt_ids + self.chosen_ids, len(self.prompt_ids))
+
+    def features(self) -> dict[str, list[int]]:
+        return asdict(self)
+
+
+Trained = TypeVar("Trained", Tokenized, TokenizedPreference)
 
 
 def load(path: Path) -> list[dict[str, Any]]:
@@ -71,24 +99,16 @@ def tokenize(
     return Tokenized([*prompt, *completion], len(prompt))
 
 
-def fitting(examples: Sequence[Tokenized], max_length: int) -> list[Tokenized]:
+def fitting(examples: Sequence[Trained], max_length: int) -> list[Trained]:
     """Examples of at most ``max_length`` tokens. A cut one would teach to stop in mid-sentence.
 
     Raises ``NoExamples`` when none fits.
     """
-    kept = [example for example in examples if len(example.token_ids) <= max_length]
+    kept = [example for example in examples if example.length <= max_length]
     if not kept:
-        shortest = min(len(example.token_ids) for example in examples)
+        shortest = min(example.length for example in examples)
         raise NoExamples(
             f"Every example is longer than max_length, {max_length} tokens; the shortest has "
             f"{shortest}. Raise max_length or shorten the examples."
         )
     return kept
-
-
-def micro_batch(batch: int, longest: int, tokens: int) -> int:
-    """The largest divisor of ``batch`` whose padded examples stay within ``tokens``."""
-    return max(
-        (size for size in range(1, batch + 1) if batch % size == 0 and size * longest <= tokens),
-        default=1,
-    )

@@ -1,8 +1,9 @@
-"""``SFTTrainer`` with the vocabulary projected only where there is a label.
+"""``SFTTrainer`` with less work for the same loss.
 
 Prompt tokens carry no loss, so their logits are never needed; over a vocabulary of 49,152 they are
 most of the arithmetic of a small model's step. On a GPU TRL 1.16 skips them in a Triton kernel; on
-a CPU it projects every position, and computes an entropy besides.
+a CPU it projects every position, and computes an entropy besides. What prompts have in common is
+computed once (see ``sharing``).
 """
 
 import functools
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel
 from trl import SFTTrainer
 
 from services.trainer.training.data import IGNORED
+from services.trainer.training.sharing import Sharing
 
 
 class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
@@ -24,7 +26,9 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         base = self.model.get_base_model()
         self.projects_answers_only = self.accelerator.device.type == "cpu" and head_is_plain(base)
+        self.sharing = None
         if self.projects_answers_only:
+            self.sharing = Sharing.of(self.model)
             project_answers_only(base)
 
     def compute_loss(
@@ -36,6 +40,8 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     ) -> Any:
         if return_outputs or not self.projects_answers_only:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.sharing is not None and "attention_mask" in inputs:  # packed rows have none
+            inputs = self.sharing.lay_out(inputs)
         outputs = model(**inputs, answers_only=True)
         # As in Trainer.compute_loss: the labels of all accumulated micro-batches, on every rank.
         items = outputs["labelled"] if num_items_in_batch is None else num_items_in_batch

@@ -8,6 +8,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +21,30 @@ class Message(BaseModel):
     message: str
 
 
+MEASURES = {
+    "loss": "train_loss",
+    "mean_token_accuracy": "train_mean_token_accuracy",
+    "eval_loss": "valid_loss",
+    "eval_mean_token_accuracy": "valid_mean_token_accuracy",
+    "rewards/accuracies": "train_rewards_accuracies",
+    "rewards/margins": "train_rewards_margins",
+    "eval_rewards/accuracies": "valid_rewards_accuracies",
+    "eval_rewards/margins": "valid_rewards_margins",
+}
+"""What the Trainer logs, by OpenAI's names; TRL's rewards, those of DPO, have none there."""
+
+
+def measured(logs: Mapping[str, float]) -> dict[str, float]:
+    return {wire: logs[name] for name, wire in MEASURES.items() if name in logs}
+
+
 class StepMetrics(BaseModel):
-    """Of one optimizer step; losses are means over answer tokens, in nats."""
+    """Of one optimizer step; losses are means over answer tokens, in nats.
+
+    Rewards are DPO's (arXiv 2305.18290, eq. 5): ``beta`` times how much likelier, in nats, an
+    answer became. ``margins`` are those of the preferred answer over the other, ``accuracies`` the
+    share of pairs where it is positive.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -32,7 +55,12 @@ class StepMetrics(BaseModel):
     epoch: float | None = None
     train_loss: float | None = None
     train_mean_token_accuracy: float | None = None
+    train_rewards_accuracies: float | None = None
+    train_rewards_margins: float | None = None
     valid_loss: float | None = None
+    valid_mean_token_accuracy: float | None = None
+    valid_rewards_accuracies: float | None = None
+    valid_rewards_margins: float | None = None
     learning_rate: float | None = None
     grad_norm: float | None = None
     trained_tokens: int | None = None

@@ -14,11 +14,20 @@ import uvicorn
 
 from services.common.db import Database
 from services.common.storage import ArtifactStore
-from services.trainer.fine_tuning import Workshop
+from services.trainer import storage
 from services.trainer.main import create_app
+from services.trainer.models import Adapter
+from services.trainer.running.attempt import Workshop
+from services.trainer.running.scheduling import work
 from services.trainer.settings import TrainerSettings
+from tests.services.retriever.conftest import (  # noqa: F401
+    Retriever,
+    retriever,
+    retriever_settings,
+)
 
 BASE = "tiny-instruct"
+TOOLS = ("lathe", "kiln", "press", "loom", "crane", "forge")
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +68,7 @@ def settings(
         work_dir=tmp_path / "work",
         max_upload_bytes=2**20,
         max_unfinished_jobs=5,
+        wandb_mode="offline",
     )
 
 
@@ -90,11 +100,60 @@ def client(url: str) -> Iterator[openai.OpenAI]:
 
 
 @pytest.fixture
+def toolshed(retriever: Retriever) -> str:  # noqa: F811
+    """A vector store of a real retriever that knows where each tool is."""
+    return retriever.fill(
+        {"id": tool, "title": f"About the {tool}", "text": where_is(tool)} for tool in TOOLS
+    )
+
+
+def where_is(tool: str) -> str:
+    return f"It is old. The {tool} is in hall {TOOLS.index(tool)}."
+
+
+@pytest.fixture
 def workshop(url: str, settings: TrainerSettings) -> Iterator[Workshop]:
     """What a worker works with; ``url`` has migrated the database."""
     db = Database(settings.database_url)
-    yield Workshop(settings, db, ArtifactStore(settings.storage_url))
+    yield workshop_of(settings, db)
     db.close()
+
+
+def workshop_of(settings: TrainerSettings, db: Database) -> Workshop:
+    store = ArtifactStore(settings.storage_url)
+    return Workshop(settings, db, store, wake=lambda: None, stopping=lambda: False)
+
+
+def fine_tune(shop: Workshop, job_id: str) -> None:
+    """What workers do, wake-up by wake-up, until the job is no more for them."""
+    while work(shop):
+        with shop.db.transaction() as session:
+            job = storage.get_job(session, job_id)
+        if job is None or job.status not in storage.UNFINISHED:
+            return
+
+
+def registered(shop: Workshop, name: str, **known: Any) -> str:
+    """Put an adapter of no job into the registry."""
+    nothing = {
+        "job_id": "ftjob",
+        "step": 1,
+        "rank": 1,
+        "sha256": "",
+        "dataset_sha256": "",
+        "url": "",
+    }
+    row = {"base_model": BASE, "recipe": "qa", "target_modules": [], "files": [], "metrics": {}}
+    adapter = Adapter(id=name, created_at=storage.now(), **nothing | row | known)
+    with shop.db.transaction() as session:
+        storage.add_all(session, [adapter])
+    return name
+
+
+def messages(client: openai.OpenAI, job_id: str) -> list[str]:
+    """What was told of a job, as it happened."""
+    events = client.fine_tuning.jobs.list_events(job_id, extra_query={"order": "asc"})
+    return [event.message for event in events]
 
 
 def pairs(count: int) -> list[dict[str, Any]]:

@@ -7,6 +7,8 @@ import pytest
 
 JOBS = "/v1/fine_tuning/jobs"
 NUL = "%00"
+WHOLE = {"bytes": 1, "filename": "a", "mime_type": "text/plain", "purpose": "evals"}
+FINE = {"model": "tiny-instruct", "training_file": "none"}
 
 BAD: list[tuple[str, str, dict[str, Any], int]] = [
     ("POST", "/v1/files", {}, 400),
@@ -20,6 +22,25 @@ BAD: list[tuple[str, str, dict[str, Any], int]] = [
         "/v1/files",
         {"data": {"purpose": "evals", "expires_after[seconds]": "3600"}, "files": {"file": b"x"}},
         400,
+    ),
+    *(
+        (
+            "POST",
+            "/v1/files",
+            {
+                "data": {"purpose": "evals"} | {f"expires_after[{k}]": v for k, v in told.items()},
+                "files": {"file": b"x"},
+            },
+            400,
+        )
+        for told in (
+            {"anchor": "created_at"},
+            {"anchor": "now", "seconds": "3600"},
+            {"anchor": "created_at", "seconds": "3599"},
+            {"anchor": "created_at", "seconds": "2592001"},
+            {"anchor": "created_at", "seconds": "soon"},
+            {"anchor": "created_at", "seconds": "9" * 5000},
+        )
     ),
     (
         "POST",
@@ -44,6 +65,32 @@ BAD: list[tuple[str, str, dict[str, Any], int]] = [
     ("DELETE", f"/v1/files/{NUL}", {}, 400),
     ("GET", "/v1/files/none/content", {}, 404),
     ("PUT", "/v1/files/none", {}, 405),
+    ("POST", "/v1/uploads", {}, 400),
+    ("POST", "/v1/uploads", {"json": []}, 400),
+    ("POST", "/v1/uploads", {"json": WHOLE | {"bytes": 0}}, 400),
+    ("POST", "/v1/uploads", {"json": WHOLE | {"bytes": "many"}}, 400),
+    ("POST", "/v1/uploads", {"json": WHOLE | {"bytes": 2**70}}, 413),
+    ("POST", "/v1/uploads", {"json": WHOLE | {"purpose": "spam"}}, 400),
+    ("POST", "/v1/uploads", {"json": WHOLE | {"filename": ""}}, 400),
+    ("POST", "/v1/uploads", {"json": WHOLE | {"mime_type": "\x00"}}, 400),
+    ("POST", "/v1/uploads", {"json": WHOLE | {"expires_after": {"seconds": 3600}}}, 400),
+    ("POST", "/v1/uploads", {"json": WHOLE | {"size": 1}}, 400),
+    ("GET", "/v1/uploads", {}, 405),
+    ("POST", "/v1/uploads/none/parts", {}, 400),
+    ("POST", "/v1/uploads/none/parts", {"json": {"data": "x"}}, 400),
+    ("POST", "/v1/uploads/none/parts", {"files": {"file": b"x"}}, 400),
+    ("POST", "/v1/uploads/none/parts", {"files": {"data": b"x"}, "data": {"purpose": "x"}}, 400),
+    ("POST", "/v1/uploads/none/parts", {"files": {"data": b"x"}}, 404),
+    ("POST", f"/v1/uploads/{NUL}/parts", {"files": {"data": b"x"}}, 400),
+    ("POST", "/v1/uploads/none/complete", {}, 400),
+    ("POST", "/v1/uploads/none/complete", {"json": {"part_ids": []}}, 400),
+    ("POST", "/v1/uploads/none/complete", {"json": {"part_ids": "p"}}, 400),
+    ("POST", "/v1/uploads/none/complete", {"json": {"part_ids": ["\x00"]}}, 400),
+    ("POST", "/v1/uploads/none/complete", {"json": {"part_ids": ["p"], "md5": "x"}}, 400),
+    ("POST", "/v1/uploads/none/complete", {"json": {"part_ids": ["p"]}}, 404),
+    ("POST", f"/v1/uploads/{NUL}/complete", {"json": {"part_ids": ["p"]}}, 400),
+    ("POST", "/v1/uploads/none/cancel", {}, 404),
+    ("POST", f"/v1/uploads/{NUL}/cancel", {}, 400),
     ("POST", JOBS, {}, 400),
     ("POST", JOBS, {"content": b"{"}, 400),
     ("POST", JOBS, {"json": []}, 400),
@@ -57,7 +104,7 @@ BAD: list[tuple[str, str, dict[str, Any], int]] = [
     (
         "POST",
         JOBS,
-        {"json": {"model": "tiny-instruct", "training_file": "f", "method": {"type": "dpo"}}},
+        {"json": {"model": "tiny-instruct", "training_file": "f", "method": {"type": "ppo"}}},
         400,
     ),
     (
@@ -78,6 +125,20 @@ BAD: list[tuple[str, str, dict[str, Any], int]] = [
         },
         400,
     ),
+    ("POST", JOBS, {"json": {"model": "m", "training_file": "f", "priority": 11}}, 400),
+    ("POST", JOBS, {"json": {"model": "m", "training_file": "f", "integrations": [{}]}}, 400),
+    ("POST", JOBS, {"json": {"model": "m", "training_file": "f", "checks": {"drop": [1]}}}, 400),
+    ("POST", JOBS, {"json": FINE, "headers": {"Idempotency-Key": ""}}, 400),
+    ("POST", JOBS, {"json": FINE, "headers": {"Idempotency-Key": "k" * 256}}, 400),
+    ("POST", JOBS, {"json": FINE, "headers": {"Idempotency-Key": b"\xff\xfe"}}, 404),
+    ("POST", "/v1/fine_tuning/estimate", {}, 400),
+    ("POST", "/v1/fine_tuning/estimate", {"json": {"model": "m", "training_file": "f"}}, 400),
+    (
+        "POST",
+        "/v1/fine_tuning/estimate",
+        {"json": {"model": "tiny-instruct", "training_file": "f"}},
+        404,
+    ),
     ("GET", f"{JOBS}?metadata=x", {}, 400),
     ("GET", f"{JOBS}?metadata[k]={NUL}", {}, 400),
     ("GET", f"{JOBS}?after={NUL}", {}, 400),
@@ -85,8 +146,18 @@ BAD: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", f"{JOBS}/{NUL}", {}, 400),
     ("POST", f"{JOBS}/none/cancel", {}, 404),
     ("POST", f"{JOBS}/{NUL}/cancel", {}, 400),
+    ("POST", f"{JOBS}/none/pause", {}, 404),
+    ("POST", f"{JOBS}/{NUL}/pause", {}, 400),
+    ("GET", f"{JOBS}/none/pause", {}, 405),
+    ("POST", f"{JOBS}/none/resume", {}, 404),
+    ("POST", f"{JOBS}/{NUL}/resume", {}, 400),
     ("GET", f"{JOBS}/none/events", {}, 404),
     ("GET", f"{JOBS}/none/events?limit=x", {}, 400),
+    ("GET", f"{JOBS}/none/events?stream=true", {}, 404),
+    ("GET", f"{JOBS}/none/events?stream=maybe", {}, 400),
+    ("GET", f"{JOBS}/{NUL}/events?stream=true", {}, 400),
+    ("GET", f"{JOBS}/none/events", {"headers": {"Accept": "text/event-stream"}}, 404),
+    ("GET", f"{JOBS}/none/events", {"headers": {"Last-Event-ID": "9" * 300}}, 400),
     ("GET", f"{JOBS}/none/checkpoints", {}, 404),
     ("GET", f"{JOBS}/{NUL}/checkpoints", {}, 400),
     ("GET", "/v1/fine_tuning/adapters?after=" + NUL, {}, 400),
@@ -112,5 +183,11 @@ def test_an_event_s_id_is_checked(http: httpx.Client, after: str) -> None:
     file_id = http.post("/v1/files", files=files, data={"purpose": "fine-tune"}).json()["id"]
     ask = {"model": "tiny-instruct", "training_file": file_id}
     job_id = http.post(JOBS, json=ask).json()["id"]
-    answer = http.get(f"{JOBS}/{job_id}/events", params={"after": after})
-    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "after")
+    events = f"{JOBS}/{job_id}/events"
+    for request, param in (
+        ({"params": {"after": after}}, "after"),
+        ({"params": {"after": after, "stream": "true"}}, "after"),
+        ({"params": {"stream": "true"}, "headers": {"Last-Event-ID": after}}, "Last-Event-ID"),
+    ):
+        answer = http.get(events, **request)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)

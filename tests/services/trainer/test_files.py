@@ -1,10 +1,16 @@
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 
 import httpx
 import openai
 import pytest
+from sqlalchemy import update
 
+from services.trainer import storage
+from services.trainer.models import File
+from services.trainer.running.attempt import Workshop
+from services.trainer.running.housekeeping import clear_expired_files
 from tests.services.trainer.conftest import BASE, jsonl, pairs
 
 Upload = Callable[..., str]
@@ -76,3 +82,55 @@ def test_a_file_that_a_job_reads_cannot_be_deleted(client: openai.OpenAI, upload
     assert job.id in refused.value.message
     client.fine_tuning.jobs.cancel(job.id)
     assert client.files.delete(file_id).deleted
+
+
+def expire(workshop: Workshop, file_id: str) -> None:
+    with workshop.db.transaction() as session:
+        past = storage.now() - timedelta(seconds=1)
+        session.execute(update(File).where(File.id == file_id).values(expires_at=past))
+
+
+def test_a_file_says_when_it_expires(client: openai.OpenAI) -> None:
+    sent = client.files.create(
+        file=("a.jsonl", b"{}"),
+        purpose="fine-tune",
+        expires_after={"anchor": "created_at", "seconds": 3600},
+    )
+    assert sent.expires_at == sent.created_at + 3600
+    assert client.files.retrieve(sent.id) == sent
+
+
+def test_an_expired_file_is_gone(client: openai.OpenAI, workshop: Workshop, upload: Upload) -> None:
+    file_id = upload(pairs(10))
+    expire(workshop, file_id)
+    assert not client.files.list().data
+    for ask in (client.files.retrieve, client.files.content, client.files.delete):
+        with pytest.raises(openai.NotFoundError):
+            ask(file_id)
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.fine_tuning.jobs.create(model=BASE, training_file=file_id)
+    assert refused.value.param == "training_file"
+
+
+def test_an_expired_file_is_swept_once_no_job_reads_it(
+    client: openai.OpenAI, workshop: Workshop, upload: Upload
+) -> None:
+    read, unread, kept = (upload(pairs(10)) for _ in range(3))
+    job = client.fine_tuning.jobs.create(model=BASE, training_file=read)
+    for file_id in (read, unread):
+        expire(workshop, file_id)
+
+    def there() -> list[str]:
+        clear_expired_files(workshop.db, workshop.store)
+        with workshop.db.transaction() as session:
+            rows = [each for each in (read, unread, kept) if storage.get_file(session, each)]
+        assert rows == [each for each in (read, unread, kept) if in_store(workshop, each)]
+        return rows
+
+    assert there() == [read, kept]
+    client.fine_tuning.jobs.cancel(job.id)
+    assert there() == [kept]
+
+
+def in_store(workshop: Workshop, file_id: str) -> bool:
+    return workshop.store.exists(File(id=file_id).key)

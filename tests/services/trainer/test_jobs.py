@@ -20,9 +20,15 @@ def test_a_job_waits_for_a_worker_with_what_was_asked(
         seed=7,
         metadata={"team": "a"},
         method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 3}}},
-        extra_body={},
+        integrations=[{"type": "wandb", "wandb": {"project": "p", "tags": ["t"]}}],
+        extra_body={"priority": 3, "checks": {"drop": ["duplicates"]}},
     )
     assert job.status == "validating_files"
+    assert job.integrations is not None
+    assert job.integrations[0].wandb.project == "p"
+    assert job.model_extra is not None
+    assert job.model_extra["priority"] == 3
+    assert job.model_extra["checks"]["drop"] == ["duplicates"]
     assert job.seed == 7
     assert job.hyperparameters.n_epochs == 3
     assert job.hyperparameters.batch_size == "auto"

@@ -13,11 +13,18 @@ ROUTES = [
     ("GET", "/v1/files/f"),
     ("DELETE", "/v1/files/f"),
     ("GET", "/v1/files/f/content"),
+    ("POST", "/v1/uploads"),
+    ("POST", "/v1/uploads/u/parts"),
+    ("POST", "/v1/uploads/u/complete"),
+    ("POST", "/v1/uploads/u/cancel"),
     ("POST", "/v1/fine_tuning/jobs"),
     ("GET", "/v1/fine_tuning/jobs"),
     ("GET", "/v1/fine_tuning/jobs/j"),
     ("POST", "/v1/fine_tuning/jobs/j/cancel"),
+    ("POST", "/v1/fine_tuning/jobs/j/pause"),
+    ("POST", "/v1/fine_tuning/jobs/j/resume"),
     ("GET", "/v1/fine_tuning/jobs/j/events"),
+    ("GET", "/v1/fine_tuning/jobs/j/events?stream=true"),
     ("GET", "/v1/fine_tuning/jobs/j/checkpoints"),
     ("GET", "/v1/fine_tuning/adapters"),
     ("GET", "/v1/fine_tuning/adapters/ft:a:b:c"),
@@ -53,4 +60,5 @@ def test_an_upload_without_a_key_is_refused_before_its_size_is_looked_at(
     production: TestClient,
 ) -> None:
     with production as client:
-        assert client.post("/v1/files", content=b"x" * 2**21).status_code == 401
+        for path, size in (("/v1/files", 2**21), ("/v1/uploads/u/parts", 65 * 2**20)):
+            assert client.post(path, content=bytes(size)).status_code == 401

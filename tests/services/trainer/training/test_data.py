@@ -4,14 +4,13 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from services.common.prompts import render_messages
-from services.trainer.examples import Conversation, Pair
-from services.trainer.rendering import ContextPassage, render_alone
+from services.trainer.preparing.examples import Conversation, Pair
+from services.trainer.preparing.rendering import ContextPassage, render_alone
 from services.trainer.training.data import (
     IGNORED,
     NoExamples,
     Tokenized,
     fitting,
-    micro_batch,
     prompt_ids,
     tokenize,
 )
@@ -75,13 +74,3 @@ def test_examples_that_do_not_fit_are_left_out_whole() -> None:
     assert fitting([short, long], 10) == [short]
     with pytest.raises(NoExamples, match="the shortest has 11"):
         fitting([long], 10)
-
-
-@pytest.mark.parametrize(
-    ("batch", "longest", "tokens", "micro"),
-    [(8, 50, 2048, 8), (8, 350, 2048, 4), (8, 4000, 2048, 1), (6, 700, 2048, 2), (1, 1, 16, 1)],
-)
-def test_a_micro_batch_divides_the_batch_and_stays_in_its_budget(
-    batch: int, longest: int, tokens: int, micro: int
-) -> None:
-    assert micro_batch(batch, longest, tokens) == micro

@@ -1,61 +1,27 @@
 """The shorter way to the loss, held against the model's own."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, GraniteConfig, GraniteForCausalLM
+from transformers import (
+    AutoTokenizer,
+    GraniteConfig,
+    GraniteForCausalLM,
+)
 from trl import SFTConfig, SFTTrainer
 
 from services.trainer.training.data import IGNORED
 from services.trainer.training.loss import AnswerTrainer, head_is_plain, project_answers_only
-
-LENGTHS = ((12, 5), (30, 22), (7, 6), (19, 1))
-"""Tokens of each example, and where its answer starts."""
-
-
-def examples(vocabulary: int) -> list[dict[str, list[int]]]:
-    generator = torch.Generator().manual_seed(3)
-    made = []
-    for length, start in LENGTHS:
-        ids = torch.randint(3, vocabulary, (length,), generator=generator).tolist()
-        made.append({"input_ids": ids, "labels": [IGNORED] * start + ids[start:]})
-    return made
-
-
-def batch(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    longest = max(len(row["input_ids"]) for row in rows)
-
-    def padded(name: str, pad: int) -> torch.Tensor:
-        return torch.tensor([row[name] + [pad] * (longest - len(row[name])) for row in rows])
-
-    ids = padded("input_ids", 2)
-    mask = torch.tensor(
-        [[1] * len(r["input_ids"]) + [0] * (longest - len(r["input_ids"])) for r in rows]
-    )
-    return {"input_ids": ids, "attention_mask": mask, "labels": padded("labels", IGNORED)}
-
-
-def tuned(folder: Path) -> Any:
-    """The tiny model with a LoRA whose B is not zero, so that every weight has a gradient."""
-    torch.manual_seed(5)
-    model = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
-        LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"),
-    )
-    for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.05)
-    return model
-
-
-def gradients(model: Any) -> dict[str, torch.Tensor]:
-    found = {name: w.grad.clone() for name, w in model.named_parameters() if w.grad is not None}
-    model.zero_grad()
-    return found
+from tests.services.trainer.training.tuned import (
+    LENGTHS,
+    assert_alike,
+    batch,
+    examples,
+    gradients,
+    tuned,
+)
 
 
 def test_projecting_answers_only_gives_the_model_s_own_loss_and_gradients(
@@ -76,10 +42,7 @@ def test_projecting_answers_only_gives_the_model_s_own_loss_and_gradients(
 
     assert int(outputs["labelled"]) == sum(length - start for length, start in LENGTHS)
     assert short.item() == pytest.approx(loss.item(), abs=1e-5)
-    assert found.keys() == expected.keys()
-    for name, gradient in expected.items():
-        assert gradient.abs().max() > 0
-        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-5)
+    assert_alike(found, expected, rtol=1e-5)
 
 
 def test_a_micro_batch_without_labels_adds_nothing(tiny_model: Path) -> None:

@@ -1,0 +1,1 @@
+"""What workers do: turns and leases, the training process, and what becomes of a run."""

@@ -1,0 +1,60 @@
+"""How a run's batches are made here: of how many examples at once, and on what."""
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from services.trainer.batching import MICRO_BATCH_TOKENS, micro_batch
+from services.trainer.training.config import Plan, RunConfig
+
+RANK = int(os.environ.get("RANK", "0"))
+WORLD = int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def on_gpu() -> bool:
+    return bool(torch.cuda.is_available())
+
+
+def dtype() -> torch.dtype:
+    """Float32 on a CPU, where bfloat16 is emulated."""
+    return torch.bfloat16 if on_gpu() else torch.float32
+
+
+def make_plan(config: RunConfig, base: PreTrainedModel, lengths: Sequence[int]) -> Plan:
+    """``lengths`` are tokens of each example, of both its answers where it has two."""
+    asked = config.hyperparameters
+    share = max(1, int(asked.batch_size) // WORLD)
+    tokens = config.micro_batch_tokens or MICRO_BATCH_TOKENS["cuda" if on_gpu() else "cpu"]
+    micro = micro_batch(share, longest=max(lengths), tokens=tokens)
+    steps_per_epoch = math.ceil(len(lengths) / (share * WORLD))
+    plan = Plan(
+        examples=len(lengths),
+        steps_per_epoch=steps_per_epoch,
+        steps=steps_per_epoch * int(asked.n_epochs),
+        micro_batch=micro,
+        gradient_accumulation_steps=share // micro,
+        processes=WORLD,
+        device=torch.cuda.get_device_name() if on_gpu() else "cpu",
+        dtype=str(dtype()).removeprefix("torch."),
+        base_model_revision=revision(config.base_model_path, base),
+    )
+    for _ in range(config.micro_batch_halvings):
+        plan = plan.halved()
+    return plan
+
+
+def revision(path: str, base: PreTrainedModel) -> str:
+    """The commit a model came from, else a hash over the weights of its folder."""
+    commit = getattr(base.config, "_commit_hash", None)
+    if commit is not None:
+        return str(commit)
+    digest = hashlib.sha256()
+    for file in sorted(Path(path).glob("*.safetensors")):
+        with file.open("rb") as weights:
+            digest.update(hashlib.file_digest(weights, "sha256").digest())
+    return f"sha256:{digest.hexdigest()}"
