@@ -8,6 +8,7 @@ from services.common.contracts.base import Deleted, Page
 from services.common.contracts.generator import (
     Adapter,
     AdapterCreate,
+    AdapterTrial,
     Model,
     ModelList,
     RagAnswer,
@@ -15,9 +16,10 @@ from services.common.contracts.generator import (
 )
 from services.common.pagination import CursorDep, to_page
 from services.generator import storage
-from services.generator.adapters import no_adapter, no_model
-from services.generator.deps import GeneratorDep, KeeperDep, RagDep
-from services.generator.service import Generator, adapter_of
+from services.generator.adapters.keeper import no_adapter, no_model
+from services.generator.aliases import storage as alias_storage
+from services.generator.deps import AliasesDep, GeneratorDep, KeeperDep, RagDep
+from services.generator.service import Generator, adapter_of, trial_of
 from services.generator.streaming import EventStream, while_connected
 
 router = APIRouter(prefix="/v1")
@@ -31,7 +33,7 @@ async def _hand_on(request: Request, generator: Generator) -> Response:
         return EventStream(relay, relay.events())
     async with relay:
         content = await while_connected(request, relay.read())
-    return Response(content, media_type=relay.media_type)
+    return Response(content, media_type=relay.media_type, headers=relay.served.headers)
 
 
 @router.post("/chat/completions")
@@ -54,28 +56,43 @@ async def query_rag(ask: RagAsk, request: Request, rag: RagDep) -> RagAnswer | R
 
 @router.get("/models")
 def list_models(session: SessionDep, generator: GeneratorDep) -> ModelList:
-    return ModelList(data=generator.cards(storage.all_adapters(session)))
+    aliases = alias_storage.all_aliases(session)  # read first: their adapters are there, then
+    return ModelList(data=generator.cards(storage.all_adapters(session), aliases))
 
 
 @router.get("/models/{name:path}")
 def get_model(name: str, session: SessionDep, generator: GeneratorDep) -> Model:
-    if name == generator.base_model:
-        return generator.base_card()
-    row = storage.adapter(session, name)
+    if (fixed := generator.fixed_card(name)) is not None:
+        return fixed
+    alias = alias_storage.alias(session, name)
+    row = storage.adapter(session, alias.adapter if alias else name)
     if row is None:
         raise no_model(name)
-    return generator.card(row)
+    card = generator.card(row)
+    return generator.alias_card(alias, card) if alias else card
+
+
+@router.delete("/models/{name:path}")
+async def delete_model(name: str, aliases: AliasesDep) -> Deleted:
+    await aliases.delete_model(name)
+    return Deleted(id=name, object="model")
 
 
 @router.post("/adapters")
 async def load_adapter(ask: AdapterCreate, keeper: KeeperDep) -> Adapter:
-    return adapter_of(await keeper.load(ask.name))
+    return adapter_of(await keeper.load(ask.name, ask.pinned))
 
 
 @router.get("/adapters")
 def list_adapters(session: SessionDep, cursor: CursorDep) -> Page[Adapter]:
     rows, has_more = storage.adapters_page(session, cursor)
     return to_page([adapter_of(row) for row in rows], has_more)
+
+
+@router.get("/adapters/{name:path}/trials")
+def list_trials(name: str, session: SessionDep, cursor: CursorDep) -> Page[AdapterTrial]:
+    rows, has_more = storage.trials_page(session, name, cursor)
+    return to_page([trial_of(row) for row in rows], has_more)
 
 
 @router.get("/adapters/{name:path}")

@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from services.common.contracts.base import Wire
-from services.common.contracts.generator import UsedPassage
+from services.common.contracts.generator import Packing, Usage, UsedPassage
 from services.common.errors import InvalidRequest
 
 
@@ -36,9 +36,12 @@ def completion_head(body: bytes) -> CompletionHead:
         )
     if not isinstance(model, str):
         raise InvalidRequest("Invalid 'model': a string is needed.", param="model")
-    echoed = "top_logprobs" if "messages" in request else "logprobs"
+    # What is echoed is scored as what is generated; vLLM's chat has 0 there unless it is told null.
+    scores = request.get("logprobs") is not None or (
+        "messages" in request and request.get("top_logprobs", 0) is not None
+    )
     scores_prompt = request.get("prompt_logprobs") is not None or bool(
-        request.get("echo") and request.get(echoed, 0) is not None
+        request.get("echo") and scores
     )
     return CompletionHead(model=model, scores_prompt=scores_prompt)
 
@@ -46,15 +49,27 @@ def completion_head(body: bytes) -> CompletionHead:
 class RagPassages(Wire):
     """The first event of a streamed RAG answer."""
 
-    object: str = "rag.passages"
+    object: Literal["rag.passages"] = "rag.passages"
     id: str
     passages: list[UsedPassage]
     left_out: list[str]
+    packing: Packing
 
 
 class RagDelta(Wire):
-    """A piece of the answer's text."""
+    """A piece of the answer, or of the reasoning before it, both without their markers.
 
-    object: str = "rag.delta"
+    ``rag.reset`` takes back all of the answer so far: it was reasoning, as what followed shows.
+    """
+
+    object: Literal["rag.delta", "rag.reasoning.delta", "rag.reset"]
     id: str
     delta: str
+
+
+class RagUsage(Wire):
+    """The last event of a stream that was asked to ``include_usage``."""
+
+    object: Literal["rag.usage"] = "rag.usage"
+    id: str
+    usage: Usage

@@ -4,12 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+import structlog
 from fastapi import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from services.common.errors import FineproofError
-from services.generator.relay import Relay
+from services.generator.servers.relay import Relay
+
+_LAST_WORDS = 5  # seconds for a reader to take in that time is up
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -51,10 +56,19 @@ class EventStream(StreamingResponse):
             events,
             media_type="text/event-stream",
             # nginx and its like would otherwise hold events back.
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+            headers={
+                "Cache-Control": "no-cache",
+                "X-Accel-Buffering": "no",
+                **relay.served.headers,
+            },
         )
         self._relay = relay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A reader who stops reading would hold the answer's place for ever.
         async with self._relay:
-            await super().__call__(scope, receive, send)
+            try:
+                async with asyncio.timeout_at(self._relay.deadline + _LAST_WORDS):
+                    await super().__call__(scope, receive, send)
+            except TimeoutError:
+                log.warning("reader_too_slow")

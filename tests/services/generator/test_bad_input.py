@@ -40,6 +40,10 @@ RAG_FAULTS: tuple[dict[str, object], ...] = (
     {"question": "Why?", "passages": PASSAGES, "seed": -1},
     {"question": "Why?", "passages": [{"id": "p", "text": "word " * 9_000}]},
     {"question": "word " * 3_000, "condition": "closed_book"},
+    *(
+        {"question": "Why?", "vector_store_id": id}
+        for id in ("..", "a/b", "vs?x", "vs#x", "%2e%2e")
+    ),
     {"question": "Why?", "vector_store_id": "vs_1", "filters": {"type": "eq"}},
     {"question": "Why?", "vector_store_id": "vs_1", "filters": {"type": "and", "filters": []}},
 )
@@ -53,7 +57,8 @@ def assert_refused(response: httpx.Response, what: object) -> None:
 
 
 def test_bodies_that_are_no_request(generator: str) -> None:
-    for route in ("chat/completions", "completions", "rag/query", "adapters"):
+    routes = ("chat/completions", "completions", "rag/query", "responses", "adapters")
+    for route in (*routes, "adapters/aliases"):
         for body in BODIES:
             headers = {"Content-Type": "application/json"}
             response = httpx.post(f"{generator}/v1/{route}", content=body, headers=headers)
@@ -74,6 +79,9 @@ def test_names_of_adapters_and_models_that_are_none(generator: str) -> None:
         assert_refused(httpx.get(f"{generator}/v1/models/{name}"), name)
         assert_refused(httpx.get(f"{generator}/v1/adapters/{name}"), name)
         assert_refused(httpx.delete(f"{generator}/v1/adapters/{name}"), name)
+        assert_refused(httpx.delete(f"{generator}/v1/models/{name}"), name)
+        assert_refused(httpx.get(f"{generator}/v1/adapters/aliases/{name}"), name)
+        assert_refused(httpx.delete(f"{generator}/v1/adapters/aliases/{name}"), name)
     for name in ("x", "ft:a:b:c", "ft:\x00", "ft:\ud800", "a/b", "..", "", 7, None, BASE):
         body = json.dumps({"name": name})
         headers = {"Content-Type": "application/json"}

@@ -20,7 +20,12 @@ def guarded(start_generator: StartGenerator, upstream: Upstream) -> str:
 def test_asking_needs_a_key_that_reads_and_loading_one_that_writes(guarded: str) -> None:
     chat = {"model": BASE, "messages": [{"role": "user", "content": "Hi"}]}
     asked = {"question": "Why?", "condition": "closed_book"}
-    asking = (("chat/completions", chat), ("completions", chat), ("rag/query", asked))
+    asking = (
+        ("chat/completions", chat),
+        ("completions", chat),
+        ("rag/query", asked),
+        ("responses", {"input": "Why?"}),
+    )
     reader = {"Authorization": "Bearer reader"}
     for route, body in asking:
         assert httpx.post(f"{guarded}/v1/{route}", json=body).status_code == 401

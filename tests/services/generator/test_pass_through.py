@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
@@ -32,6 +33,13 @@ def test_a_body_reaches_vllm_byte_for_byte(generator: str, upstream: Upstream, r
     assert response.json()["choices"][0]["message"]["content"] == "Hello there."
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_says_in_a_header_which_model_gave_it(generator: str, stream: bool) -> None:
+    response = httpx.post(f"{generator}/v1/chat/completions", json={**ASK, "stream": stream})
+    assert response.headers["x-fineproof-model"] == BASE
+    assert "x-fineproof-adapter-sha256" not in response.headers
+
+
 def test_a_stream_is_relayed_as_it_comes(generator: str) -> None:
     client = openai.OpenAI(base_url=f"{generator}/v1", api_key="none")
     stream = client.chat.completions.create(**ASK, stream=True)
@@ -39,9 +47,18 @@ def test_a_stream_is_relayed_as_it_comes(generator: str) -> None:
     assert pieces == ["Hello", " there."]
 
 
-@pytest.mark.parametrize("fault", ["cut", "no_done"])
-def test_a_stream_that_breaks_off_ends_in_an_error_event(
-    generator: str, upstream: Upstream, fault: str
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("cut", "model_server_broke_off"),
+        ("no_done", "model_server_broke_off"),
+        ("no_end", "model_server_broke_off"),
+        ("malformed", "model_server_malformed"),
+        ("endless", "model_server_malformed"),
+    ],
+)
+def test_a_stream_that_breaks_off_or_is_no_json_ends_in_an_error_event(
+    generator: str, upstream: Upstream, fault: str, code: str
 ) -> None:
     upstream.fault = fault
     client = openai.OpenAI(base_url=f"{generator}/v1", api_key="none")
@@ -49,14 +66,20 @@ def test_a_stream_that_breaks_off_ends_in_an_error_event(
     assert next(chunks).choices[0].delta.content == "Hello"
     with pytest.raises(openai.APIError) as caught:
         list(chunks)
-    assert caught.value.code == "model_server_broke_off"
+    assert caught.value.code == code
 
 
-def test_malformed_events_are_the_callers_to_see(generator: str, upstream: Upstream) -> None:
-    upstream.fault = "malformed"
+@pytest.mark.parametrize("ending", ["\r\n\r\n", "\n\n\n"])
+def test_events_may_end_as_the_standard_lets_them(
+    generator: str, upstream: Upstream, ending: str
+) -> None:
+    upstream.ending = ending.encode()
     response = httpx.post(f"{generator}/v1/chat/completions", json={**ASK, "stream": True})
-    assert b"data: {not json\n\n" in response.content
-    assert response.content.endswith(b"data: [DONE]\n\n")
+    assert response.content.count(upstream.ending) == 4
+    assert response.content.endswith(b"data: [DONE]" + upstream.ending)
+    asked = {"question": "Why?", "condition": "closed_book", "stream": True}
+    answer = httpx.post(f"{generator}/v1/rag/query", json=asked)
+    assert b"Hello there." in answer.content
 
 
 def test_a_silent_stream_ends_in_a_timeout_event(
@@ -116,6 +139,24 @@ def test_a_vllm_that_fails_is_a_502_without_its_innards(generator: str, upstream
     assert "html" not in response.text
 
 
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        ("html", 502, "model_server_malformed"),
+        ("malformed", 502, "model_server_malformed"),
+        ("flood", 502, "model_server_malformed"),
+        ("cut", 503, "model_server_unavailable"),
+    ],
+)
+def test_an_answer_that_is_not_one_is_typed(
+    generator: str, upstream: Upstream, fault: str, status: int, code: str
+) -> None:
+    upstream.fault = fault
+    response = httpx.post(f"{generator}/v1/chat/completions", json=ASK)
+    assert response.status_code == status
+    assert error_of(response)["code"] == code
+
+
 def test_without_vllm_answers_are_503_and_the_service_is_not_ready(
     start_generator: StartGenerator,
 ) -> None:
@@ -129,22 +170,44 @@ def test_without_vllm_answers_are_503_and_the_service_is_not_ready(
     assert httpx.get(f"{url}/v1/models").json()["data"][0]["status"] == "unavailable"
 
 
-def test_more_answers_than_allowed_are_429_and_places_come_free_again(
+def test_more_answers_than_allowed_wait_and_beyond_that_are_503(
     start_generator: StartGenerator, upstream: Upstream
 ) -> None:
-    url = start_generator(upstream.url, max_concurrent_requests=1)
+    url = start_generator(
+        upstream.url, max_concurrent_requests=1, max_waiting_requests=1, max_wait_seconds=60
+    )
     upstream.fault = "hang"
-    with httpx.stream("POST", f"{url}/v1/chat/completions", json={**ASK, "stream": True}) as held:
+    with ThreadPoolExecutor(1) as pool:
+        with httpx.stream(
+            "POST", f"{url}/v1/chat/completions", json={**ASK, "stream": True}
+        ) as held:
+            assert held.status_code == 200
+            waiting = pool.submit(httpx.post, f"{url}/v1/chat/completions", json=ASK, timeout=60)
+            while "fineproof_generator_waiting 1.0" not in httpx.get(f"{url}/metrics").text:
+                time.sleep(0.01)
+            refused = httpx.post(f"{url}/v1/chat/completions", json=ASK)
+            assert refused.status_code == 503
+            assert error_of(refused)["code"] == "overloaded"
+            assert int(refused.headers["retry-after"]) >= 1
+            upstream.fault = None
+        assert waiting.result().status_code == 200
+
+
+def test_who_waits_for_a_place_does_not_wait_for_ever_and_may_leave(
+    start_generator: StartGenerator, upstream: Upstream
+) -> None:
+    url = start_generator(upstream.url, max_concurrent_requests=1, max_wait_seconds=0.5)
+    upstream.fault = "hang"
+    body = {**ASK, "stream": True}
+    with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as held:
         assert held.status_code == 200
         refused = httpx.post(f"{url}/v1/chat/completions", json=ASK)
-        assert refused.status_code == 429
-        assert refused.headers["retry-after"] == "1"
-    upstream.fault = None
-    deadline = time.monotonic() + 5
-    while (again := httpx.post(f"{url}/v1/chat/completions", json=ASK)).status_code == 429:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert again.status_code == 200
+        assert (refused.status_code, error_of(refused)["code"]) == (503, "overloaded")
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/v1/chat/completions", json=ASK, timeout=0.1)
+        while "fineproof_generator_waiting 0.0" not in httpx.get(f"{url}/metrics").text:
+            time.sleep(0.01)
+    assert len(upstream.bodies) == 1
 
 
 def test_an_unknown_model_is_a_404(generator: str) -> None:
@@ -173,8 +236,9 @@ def test_what_vllm_may_die_of_does_not_reach_it(
         ("chat/completions", {**ASK, "echo": True}),
         ("completions", {"model": BASE, "prompt": "Hi", "prompt_logprobs": 1}),
         ("completions", {"model": BASE, "prompt": "Hi", "echo": True, "logprobs": 0}),
+        ("completions", {**ASK, "prompt": "Hi", "echo": 1, "logprobs": 1, "top_logprobs": None}),
     )
-    harmless = {"model": BASE, "prompt": "Hi", "echo": True, "logprobs": None}
+    harmless = {"model": BASE, "prompt": "Hi", "echo": True}
     for route, body in deadly:
         refused = httpx.post(f"{generator}/v1/{route}", json=body)
         assert refused.status_code == 400, body

@@ -1,0 +1,1 @@
+"""Adapters: fetched, checked, loaded, proven, and kept where they are wanted."""

@@ -1,0 +1,1 @@
+"""Questions answered from passages, with citations."""

@@ -1,0 +1,1 @@
+"""OpenAI's Responses API over our vector stores and vLLM's chat."""

@@ -1,0 +1,1 @@
+"""Model servers, ours and others': which are well, and how each is asked."""
