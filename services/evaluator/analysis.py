@@ -1,43 +1,23 @@
-"""From scores to means, comparisons and differences in differences: pure, always the same."""
+"""From scores to means and comparisons: pure, always the same."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from statistics import stdev
 
-from services.common.contracts.evaluator import (
-    Comparison,
-    DiffInDiff,
-    ExperimentCreate,
-    Mean,
-    StatisticsAsk,
-)
+from services.common.contracts.evaluator import Comparison, ExperimentCreate, Mean
 from services.common.contracts.generator import Condition
+from services.common.contracts.statistics import SeedFigures
 from services.evaluator.metrics import METRICS, Metric
+from services.evaluator.metrics.judged import margin_of
+from services.evaluator.scores import ScoreTable
 from services.evaluator.statistics.binary import flips
+from services.evaluator.statistics.missing import Bounds
 from services.evaluator.statistics.multiplicity import Corrected, benjamini_hochberg, holm
-from services.evaluator.statistics.paired import Contrast, Resampling, contrast, mean_interval
-from services.evaluator.verdict import decide
-
-Scores = Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """Scores of all answers: by arm and condition, then item, then metric; null is unscored."""
-
-    clusters: Mapping[str, str]
-    cells: Mapping[tuple[str, Condition], Mapping[str, Scores]]
-
-    def of(self, arm: str, condition: Condition, metric: str) -> dict[str, float]:
-        """Item id to score, for the items that have one."""
-        return {
-            item: value
-            for item, scores in self.cells.get((arm, condition), {}).items()
-            if (value := scores.get(metric)) is not None
-        }
-
-    def labels(self, items: Sequence[str]) -> list[str]:
-        return [self.clusters[item] for item in items]
+from services.evaluator.statistics.paired import Contrast, mean_interval
+from services.evaluator.statistics.seeds import SeedContrast
+from services.evaluator.verdict import UNQUALIFIED, decide
+from services.evaluator.weighing import bounds_of, by_training, resampling, weigh
 
 
 @dataclass(frozen=True)
@@ -50,38 +30,42 @@ class _Pair:
     base: list[float]
     tuned: list[float]
     evidence: Contrast
+    bounds: Bounds | None
 
 
-def _resampling(statistics: StatisticsAsk) -> Resampling:
-    return Resampling(
-        resamples=statistics.resamples,
-        permutations=statistics.permutations,
-        seed=statistics.seed,
-    )
-
-
-def means(table: ScoreTable, spec: ExperimentCreate) -> list[Mean]:
+def means(
+    table: ScoreTable, spec: ExperimentCreate, metrics: Mapping[str, Metric] = METRICS
+) -> list[Mean]:
     found: list[Mean] = []
-    for arm, condition, metric in product(spec.arms, spec.conditions, METRICS):
+    for arm, condition, metric in product(spec.arms, spec.conditions, metrics):
         scores = table.of(arm.name, condition, metric)
         if scores:
             mean, ci95 = mean_interval(
-                list(scores.values()), table.labels(list(scores)), how=_resampling(spec.statistics)
+                list(scores.values()), table.labels(list(scores)), how=resampling(spec.statistics)
             )
             found.append(
-                Mean(arm=arm.name, condition=condition, metric=metric, mean=mean, ci95=ci95)
+                Mean(
+                    arm=arm.name,
+                    condition=condition,
+                    metric=metric,
+                    mean=mean,
+                    ci95=ci95,
+                    spread=table.spreads.get((arm.name, condition), {}).get(metric),
+                )
             )
     return found
 
 
-def comparisons(table: ScoreTable, spec: ExperimentCreate) -> list[Comparison]:
+def comparisons(
+    table: ScoreTable, spec: ExperimentCreate, metrics: Mapping[str, Metric] = METRICS
+) -> list[Comparison]:
     """Every tuned arm against the baseline, under every condition, on every metric.
 
-    Holm's family is arms × conditions × the metrics declared; the other metrics are explored, and
+    Holm's family is arms × the conditions and metrics declared; the other metrics are explored, and
     corrected by Benjamini and Hochberg's rule among themselves.
     """
-    pairs = list(_pairs(table, spec))
-    declared = [pair.metric.name in spec.metrics for pair in pairs]
+    pairs = list(_pairs(table, spec, metrics))
+    declared = [spec.decides(pair.condition, pair.metric.name) for pair in pairs]
     corrected = _correct([pair.evidence.p for pair in pairs], declared, spec.statistics.alpha)
     return [
         _comparison(pair, primary, correction, spec)
@@ -89,34 +73,46 @@ def comparisons(table: ScoreTable, spec: ExperimentCreate) -> list[Comparison]:
     ]
 
 
-def _pairs(table: ScoreTable, spec: ExperimentCreate) -> Iterator[_Pair]:
+def _pairs(
+    table: ScoreTable, spec: ExperimentCreate, metrics: Mapping[str, Metric]
+) -> Iterator[_Pair]:
     tuned_arms = [arm.name for arm in spec.arms if arm.name != spec.baseline]
-    for arm, condition, metric in product(tuned_arms, spec.conditions, _declared_first(spec)):
-        before = table.of(spec.baseline, condition, metric.name)
-        after = table.of(arm, condition, metric.name)
-        items = [item for item in before if item in after]
-        if not items:
+    ordered = _declared_first(spec, metrics)
+    for arm, condition, metric in product(tuned_arms, spec.conditions, ordered):
+        asked = table.side_by_side(
+            [(spec.baseline, condition), (arm, condition)],
+            metric.name,
+            judged=metric.judged is not None,
+        )
+        scored = [
+            (item, before, after)
+            for item, (before, after) in asked.items()
+            if before is not None and after is not None
+        ]
+        if not scored:
             continue
-        base = [before[item] for item in items]
-        tuned = [after[item] for item in items]
+        base = [before for _, before, _ in scored]
+        tuned = [after for _, _, after in scored]
         yield _Pair(
             arm=arm,
             condition=condition,
             metric=metric,
             base=base,
             tuned=tuned,
-            evidence=contrast(
-                [b - a for a, b in zip(base, tuned, strict=True)],
-                table.labels(items),
-                how=_resampling(spec.statistics),
-                bound=max(1.0, *base, *tuned),
+            evidence=weigh(
+                table,
+                {item: after - before for item, before, after in scored},
+                by_training(table, arm, condition, metric, {i: b for i, b, _ in scored}),
+                spec,
+                bound=metric.range.width if metric.range else max(1.0, *base, *tuned),
             ),
+            bounds=bounds_of(table, spec, metric, asked, plus=[1], minus=[0]),
         )
 
 
-def _declared_first(spec: ExperimentCreate) -> list[Metric]:
-    others = [metric for name, metric in METRICS.items() if name not in spec.metrics]
-    return [*(METRICS[name] for name in spec.metrics), *others]
+def _declared_first(spec: ExperimentCreate, metrics: Mapping[str, Metric]) -> list[Metric]:
+    others = [metric for name, metric in metrics.items() if name not in spec.metrics]
+    return [*(metrics[name] for name in spec.metrics), *others]
 
 
 def _correct(p_values: Sequence[float], declared: Sequence[bool], alpha: float) -> list[Corrected]:
@@ -133,15 +129,23 @@ def _comparison(
     pair: _Pair, primary: bool, corrected: Corrected, spec: ExperimentCreate
 ) -> Comparison:
     evidence, statistics = pair.evidence, spec.statistics
+    margin = margin_of(pair.metric, statistics)
     decision = decide(
         evidence,
         corrected,
-        margin=statistics.margin,
+        margin=margin,
         alpha=statistics.alpha,
         higher_is_better=pair.metric.higher_is_better,
+        bounds=pair.bounds,
     )
+    if not pair.metric.trusted:
+        decision = UNQUALIFIED
     notes = list(decision.notes)
-    if pair.metric.binary:
+    seeds = None
+    if isinstance(evidence, SeedContrast):
+        seeds = SeedFigures(diffs=list(evidence.by_seed), deviation=stdev(evidence.by_seed))
+        notes.append(f"{evidence.seeds} training seeds, resampled with the documents")
+    if pair.metric.binary and {*pair.base, *pair.tuned} <= {0.0, 1.0}:  # no means of repeats
         flipped = flips(pair.base, pair.tuned)
         notes.append(
             f"{flipped.gained} gained, {flipped.lost} lost, exact McNemar p = {flipped.p:.2g}"
@@ -163,65 +167,8 @@ def _comparison(
         primary=primary,
         note="; ".join(notes) or None,
         n_needed=decision.n_needed,
-    )
-
-
-def differences_in_differences(table: ScoreTable, spec: ExperimentCreate) -> list[DiffInDiff]:
-    """What tuning does to the value of retrieval, on the declared metrics.
-
-    A Holm family of its own, arms × metrics. HELPS means that retrieval is worth more to the tuned
-    arm than to the baseline.
-    """
-    if not {"closed_book", "retrieved"} <= set(spec.conditions):
-        return []
-    tuned_arms = [arm.name for arm in spec.arms if arm.name != spec.baseline]
-    found = [
-        (arm, METRICS[metric], evidence)
-        for arm, metric in product(tuned_arms, spec.metrics)
-        if (evidence := _value_of_retrieval(table, spec, arm, metric)) is not None
-    ]
-    family = holm([evidence.p for _, _, evidence in found], alpha=spec.statistics.alpha)
-    return [
-        DiffInDiff(
-            arm=arm,
-            metric=metric.name,
-            estimate=evidence.estimate,
-            ci95=evidence.interval(0.95),
-            p=evidence.p,
-            p_holm=corrected.p,
-            verdict=decide(
-                evidence,
-                corrected,
-                margin=spec.statistics.margin,
-                alpha=spec.statistics.alpha,
-                higher_is_better=metric.higher_is_better,
-            ).verdict,
-        )
-        for (arm, metric, evidence), corrected in zip(found, family, strict=True)
-    ]
-
-
-def _value_of_retrieval(
-    table: ScoreTable, spec: ExperimentCreate, arm: str, metric: str
-) -> Contrast | None:
-    """Per item (tuned_retrieved − tuned_closed) − (base_retrieved − base_closed)."""
-    tuned_with = table.of(arm, "retrieved", metric)
-    tuned_without = table.of(arm, "closed_book", metric)
-    base_with = table.of(spec.baseline, "retrieved", metric)
-    base_without = table.of(spec.baseline, "closed_book", metric)
-    items = [
-        item
-        for item in tuned_with
-        if item in tuned_without and item in base_with and item in base_without
-    ]
-    if not items:
-        return None
-    return contrast(
-        [
-            (tuned_with[item] - tuned_without[item]) - (base_with[item] - base_without[item])
-            for item in items
-        ],
-        table.labels(items),
-        how=_resampling(spec.statistics),
-        bound=2.0,
+        seeds=seeds,
+        unscored=pair.bounds.unscored if pair.bounds else 0,
+        bounds=pair.bounds.of_mean if pair.bounds else None,
+        margin=margin,
     )

@@ -1,5 +1,6 @@
 """Test items: read from a file's lines, and told apart by the document they come from."""
 
+import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from pydantic import ValidationError
@@ -64,13 +65,24 @@ def to_row(
     found: Sequence[SearchResult],
     stored: Mapping[str, Passage],
     k: int,
+    gold_among: bool = False,
 ) -> Json:
     """An item as it is kept: with the ``k`` passages found, the gold, and the gold taken out.
 
     ``found`` may be longer than ``k``: what follows fills the places of gold passages among the
-    distractors.
+    distractors. ``gold_among`` puts the gold in among them, in the order of a hash.
     """
     gold = set(item.evidence_ids)
+    oracle = [
+        _stored(stored[evidence])
+        for evidence in dict.fromkeys(item.evidence_ids)
+        if evidence in stored
+    ]
+    misses = [_found(result) for result in found if result.passage_id not in gold]
+    distractors = misses[:k]
+    if gold_among and oracle:
+        mixed = [*oracle[:k], *misses[: max(0, k - len(oracle))]]
+        distractors = sorted(mixed, key=lambda passage: _shuffled(item.id, passage["id"]))
     return {
         "item_id": item.id,
         "ordinal": ordinal,
@@ -81,13 +93,15 @@ def to_row(
         "cluster": cluster_of(item, stored),
         "evidence_ids": item.evidence_ids,
         "retrieved": [_found(result) for result in found[:k]],
-        "oracle": [
-            _stored(stored[evidence])
-            for evidence in dict.fromkeys(item.evidence_ids)
-            if evidence in stored
-        ],
-        "distractors": [_found(result) for result in found if result.passage_id not in gold][:k],
+        "oracle": oracle,
+        "ranking": [result.passage_id for result in found],
+        "distractors": distractors,
     }
+
+
+def _shuffled(item_id: str, passage_id: str) -> bytes:
+    """A place that is the same in every run, and that rank and file have no hand in."""
+    return hashlib.sha256(f"{item_id}\0{passage_id}".encode()).digest()
 
 
 def _found(result: SearchResult) -> Json:

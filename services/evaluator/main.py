@@ -10,10 +10,14 @@ from fastapi import FastAPI
 from services.common.app import create_service
 from services.common.storage import ArtifactStore
 from services.common.tasks import TaskQueue, make_celery
+from services.common.watching import Watchers
 from services.evaluator import api
 from services.evaluator.dashboard.installation import install
+from services.evaluator.evals import api as evals_api
+from services.evaluator.judges.exam import api as exam_api
 from services.evaluator.peers import ConnectPeers, connect_peers
 from services.evaluator.settings import EvaluatorSettings
+from services.evaluator.watching import read
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -24,6 +28,7 @@ def create_app(settings: EvaluatorSettings, *, connect: ConnectPeers = connect_p
     @asynccontextmanager
     async def resources(app: FastAPI) -> AsyncIterator[None]:
         app.state.artifacts = ArtifactStore(settings.storage_url)
+        app.state.watchers = Watchers(app.state.db, read, most=settings.max_event_watchers)
         app.state.tasks = TaskQueue(make_celery("evaluator", settings.redis_url))
         try:
             async with connect(settings) as peers:
@@ -35,7 +40,7 @@ def create_app(settings: EvaluatorSettings, *, connect: ConnectPeers = connect_p
     app = create_service(
         "evaluator",
         settings,
-        routers=[api.router],
+        routers=[api.router, evals_api.router, exam_api.router],
         migrations=MIGRATIONS,
         resources=resources,
     )

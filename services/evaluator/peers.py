@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay
 from tenacity.wait import wait_random_exponential
 
 from services.common.clients.generator import GeneratorClient
@@ -16,6 +16,8 @@ from services.evaluator.settings import EvaluatorSettings
 
 T = TypeVar("T")
 
+_BACKOFF = wait_random_exponential(multiplier=0.25, max=8)
+
 
 @dataclass(frozen=True)
 class Peers:
@@ -23,15 +25,22 @@ class Peers:
     retriever: RetrieverClient
     trainer: TrainerClient
 
+    @property
+    def models(self) -> GeneratorClient:
+        """The generator asked once a call, for ``Concurrency.ask`` to say when again."""
+        return GeneratorClient(self.generator.http, attempts=1)
+
 
 ConnectPeers = Callable[[EvaluatorSettings], AbstractAsyncContextManager[Peers]]
 
 
 @asynccontextmanager
 async def connect_peers(settings: EvaluatorSettings) -> AsyncIterator[Peers]:
-    key = settings.service_key.get_secret_value() if settings.service_key else None
+    key = settings.peer_key
     async with (
-        GeneratorClient.connect(settings.generator_url, key) as generator,
+        GeneratorClient.connect(
+            settings.generator_url, key, connections=settings.max_concurrency + 8
+        ) as generator,
         RetrieverClient.connect(settings.retriever_url, key) as retriever,
         TrainerClient.connect(settings.trainer_url, key) as trainer,
     ):
@@ -48,11 +57,29 @@ def is_passing(error: BaseException) -> bool:
     )
 
 
+def retry_after(error: BaseException | None) -> float:
+    """Seconds the peer asked to be left alone, 0 where it named none."""
+    headers = error.headers if isinstance(error, FineproofError) else None
+    try:
+        # The other form, an HTTP date, is not used among peers.
+        return max(0.0, float((headers or {}).get("Retry-After", 0)))
+    except ValueError:
+        return 0.0
+
+
+def _pause(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    return max(retry_after(error), _BACKOFF(state))
+
+
 async def patiently(ask: Callable[[], Awaitable[T]], *, seconds: float) -> T:
-    """``ask`` until it answers, for ``seconds`` at most; then the last error is raised."""
+    """``ask`` until it answers, for ``seconds`` at most; then the last error is raised.
+
+    For what is not asked of a model; that goes by ``Concurrency.ask``.
+    """
     async for attempt in AsyncRetrying(
-        stop=stop_after_delay(seconds),
-        wait=wait_random_exponential(multiplier=0.25, max=8),
+        stop=stop_before_delay(seconds),
+        wait=_pause,
         retry=retry_if_exception(is_passing),
         reraise=True,
     ):

@@ -1,8 +1,9 @@
 """Builds the report of an experiment from what was answered; writes no file and asks no peer."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from services.common.contracts.evaluator import (
     Comparison,
@@ -15,16 +16,19 @@ from services.common.contracts.evaluator import (
     RetrievalQuality,
 )
 from services.common.contracts.generator import AdapterProof, Condition
+from services.common.contracts.judge import Judgment, Preferred, ReportJudge
+from services.common.contracts.leakage import ReportTraining
 from services.common.prompts import TEMPLATE_SHA256
-from services.evaluator.analysis import (
-    Scores,
-    ScoreTable,
-    comparisons,
-    differences_in_differences,
-    means,
-)
-from services.evaluator.metrics import METRICS
-from services.evaluator.metrics.retrieval import hit_at_k, recall_at_k, reciprocal_rank
+from services.evaluator.analysis import comparisons, means
+from services.evaluator.interaction import differences_in_differences
+from services.evaluator.judges.reporting import judge_figures, judge_warnings
+from services.evaluator.leaks import training_warnings
+from services.evaluator.metrics import Metric
+from services.evaluator.metrics.judged import deciding, metrics_of
+from services.evaluator.metrics.retrieval import DEPTH, Ranked, quality
+from services.evaluator.scores import Scores, ScoreTable
+from services.evaluator.sizes import size_curves
+from services.evaluator.statistics.repeats import over_repeats
 from services.evaluator.verdict import headline
 
 _CUT_SHARE = 0.2  # of an arm's answers cut off by max_tokens, from which it is worth a warning
@@ -33,13 +37,15 @@ _TAIL = 5  # resamples an interval's end should have beyond it
 
 @dataclass(frozen=True)
 class MeasuredItem:
-    """``retrieved`` are passage ids in rank order; ``oracle`` the gold ones in the store."""
+    """``ranking`` are passage ids in rank order, of which the first k were ``retrieved`` for the
+    prompt; ``oracle`` the gold ones in the store."""
 
     item_id: str
     cluster: str
     evidence_ids: Sequence[str]
     retrieved: Sequence[str]
     oracle: Sequence[str]
+    ranking: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,14 @@ class MeasuredAnswer:
     finish_reason: str | None
     left_out: int
     failed: bool
+    training_seed: int = 0
+    judgments: Mapping[str, Judgment] | None = None
+    preference: Preferred | None = None
 
 
 @dataclass(frozen=True)
 class Measured:
-    """All that a report is made from."""
+    """All that a report is made from; ``judge`` comes without its figures."""
 
     experiment_id: str
     created_at: int
@@ -68,11 +77,18 @@ class Measured:
     answers: Sequence[MeasuredAnswer]
     timings: Mapping[str, float]
     environment: ReportEnvironment
+    judge: ReportJudge | None = None
+    training: Sequence[ReportTraining] = ()
 
 
 def build_report(measured: Measured) -> Report:
-    spec, table = measured.spec, _table(measured)
-    compared = comparisons(table, spec)
+    table = table_of(measured)
+    trusted = measured.judge is not None and measured.judge.decides
+    metrics = metrics_of(measured.spec, trusted=trusted)
+    primary = deciding(measured.spec, trusted=trusted)
+    spec = measured.spec.model_copy(update={"metrics": primary})
+    compared, averages = comparisons(table, spec, metrics), means(table, spec, metrics)
+    judge = judge_figures(measured.judge, measured.spec, measured.answers)
     return Report(
         experiment_id=measured.experiment_id,
         name=measured.name,
@@ -89,11 +105,11 @@ def build_report(measured: Measured) -> Report:
             for arm in measured.arms
         ],
         conditions=spec.conditions,
-        metrics=[*spec.metrics, *(name for name in METRICS if name not in spec.metrics)],
-        primary_metrics=spec.metrics,
-        means=means(table, spec),
+        metrics=[*primary, *(name for name in metrics if name not in primary)],
+        primary_metrics=primary,
+        means=averages,
         comparisons=compared,
-        diff_in_diff=differences_in_differences(table, spec),
+        diff_in_diff=differences_in_differences(table, spec, metrics),
         retrieval=_retrieval_quality(measured),
         adapter_proofs=list(measured.proofs),
         counts=ReportCounts(
@@ -103,25 +119,91 @@ def build_report(measured: Measured) -> Report:
         ),
         timings=dict(measured.timings),
         environment=measured.environment,
-        spec=spec,
+        spec=measured.spec,
+        spec_sha256=measured.spec.sha256,
         prompt_template_sha256=TEMPLATE_SHA256,
-        warnings=_warnings(measured, compared),
+        training=list(measured.training),
+        sizes=size_curves(spec.arms, averages, spec.conditions, _drawn(primary, metrics)),
+        warnings=[
+            *training_warnings(measured.training),
+            *_warn_of_items(measured),
+            *_warn_of_answers(measured),
+            *judge_warnings(judge, measured.spec),
+            *_warn_of_statistics(spec, compared),
+        ],
+        judge=judge,
         rows=f"/v1/experiments/{measured.experiment_id}/rows",
     )
 
 
-def _table(measured: Measured) -> ScoreTable:
-    cells: dict[tuple[str, Condition], dict[str, Scores]] = {}
+def _drawn(primary: Sequence[str], metrics: Mapping[str, Metric]) -> list[str]:
+    """What is drawn by size: what decides, and what else has more as its better side."""
+    others = (m.name for m in metrics.values() if m.higher_is_better and m.name not in primary)
+    return [*primary, *others]
+
+
+def table_of(measured: Measured) -> ScoreTable:
+    each: dict[tuple[str, Condition], dict[str, list[Scores]]] = {}
+    trainings: dict[tuple[str, Condition], dict[int, dict[str, list[Scores]]]] = {}
+    several = {arm.name for arm in measured.spec.arms if arm.tune and len(arm.tune.seeds) > 1}
     for answer in measured.answers:
-        cells.setdefault((answer.arm, answer.condition), {})[answer.item_id] = answer.scores
+        items = each.setdefault((answer.arm, answer.condition), {})
+        items.setdefault(answer.item_id, []).append(answer.scores)
+        if answer.arm in several:
+            by_seed = trainings.setdefault((answer.arm, answer.condition), {})
+            items = by_seed.setdefault(answer.training_seed, {})
+            items.setdefault(answer.item_id, []).append(answer.scores)
     return ScoreTable(
         clusters={item.item_id: item.cluster for item in measured.items},
-        # Items in the order of the file, so that a resampling does not depend on who was faster.
-        cells={
-            cell: {i.item_id: scores[i.item_id] for i in measured.items if i.item_id in scores}
-            for cell, scores in cells.items()
+        cells={cell: _cell(measured, items) for cell, items in each.items()},
+        trainings={
+            cell: [_cell(measured, by_seed[seed]) for seed in sorted(by_seed)]
+            for cell, by_seed in trainings.items()
         },
+        spreads=_spreads(measured),
     )
+
+
+def _spreads(measured: Measured) -> dict[tuple[str, Condition], dict[str, float]]:
+    if measured.spec.sampling.repeats < 2:
+        return {}
+    repeats: dict[tuple[str, Condition], dict[tuple[str, int], list[Scores]]] = {}
+    for answer in measured.answers:
+        items = repeats.setdefault((answer.arm, answer.condition), {})
+        items.setdefault((answer.item_id, answer.training_seed), []).append(answer.scores)
+    metrics = dict.fromkeys(metric for answer in measured.answers for metric in answer.scores)
+    return {
+        cell: {
+            metric: spread
+            for metric in metrics
+            if (spread := _spread(metric, items.values())) is not None
+        }
+        for cell, items in repeats.items()
+    }
+
+
+def _spread(metric: str, items: Iterable[Sequence[Scores]]) -> float | None:
+    return over_repeats([[one.get(metric) for one in repeats] for repeats in items]).spread
+
+
+def _cell(measured: Measured, items: Mapping[str, Sequence[Scores]]) -> dict[str, Scores]:
+    """Means of repeats in the order of the file: no resampling depends on who was faster."""
+    return {
+        item.item_id: _averaged(items[item.item_id])
+        for item in measured.items
+        if item.item_id in items
+    }
+
+
+def _averaged(repeats: Sequence[Scores]) -> Scores:
+    """The mean over an item's repeats, of those that have a score: they nest in the item."""
+    if len(repeats) == 1:
+        return repeats[0]
+    scored = {
+        name: [value for scores in repeats if (value := scores.get(name)) is not None]
+        for name in dict.fromkeys(name for scores in repeats for name in scores)
+    }
+    return {name: fmean(values) if values else None for name, values in scored.items()}
 
 
 def _retrieval_quality(measured: Measured) -> RetrievalQuality | None:
@@ -129,23 +211,16 @@ def _retrieval_quality(measured: Measured) -> RetrievalQuality | None:
     if not asked or "retrieved" not in measured.spec.conditions:
         return None
     k = measured.spec.retrieval.max_num_results
-    count = len(asked)
+    found = quality([Ranked(i.ranking or i.retrieved, i.evidence_ids) for i in asked], k)
     return RetrievalQuality(
         k=k,
-        items=count,
-        hit=sum(hit_at_k(i.retrieved, i.evidence_ids, k) for i in asked) / count,
-        recall=sum(recall_at_k(i.retrieved, i.evidence_ids, k) for i in asked) / count,
-        mrr=sum(reciprocal_rank(i.retrieved, i.evidence_ids) for i in asked) / count,
+        items=len(asked),
+        hit=found.hit,
+        recall=found.recall,
+        mrr=found.mrr,
+        # An experiment from before rankings were kept saw no further than k.
+        ndcg=found.ndcg if k >= DEPTH or all(i.ranking for i in asked if i.retrieved) else None,
     )
-
-
-def _warnings(measured: Measured, compared: Sequence[Comparison]) -> list[str]:
-    """What a reader should know before believing the figures."""
-    return [
-        *_warn_of_items(measured),
-        *_warn_of_answers(measured),
-        *_warn_of_statistics(measured.spec, compared),
-    ]
 
 
 def _warn_of_items(measured: Measured) -> list[str]:
@@ -196,7 +271,8 @@ def _warn_of_answers(measured: Measured) -> list[str]:
 
 def _warn_of_statistics(spec: ExperimentCreate, compared: Sequence[Comparison]) -> list[str]:
     family = sum(comparison.primary for comparison in compared)
-    declared = (len(spec.arms) - 1) * len(spec.conditions) * len(spec.metrics)
+    conditions = spec.primary_conditions or spec.conditions
+    declared = (len(spec.arms) - 1) * len(conditions) * len(spec.metrics)
     found: list[str] = []
     if family < declared:
         found.append(

@@ -1,33 +1,32 @@
 """Runs one experiment to its end, from wherever an earlier worker left it."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
-from sqlalchemy.exc import OperationalError
 
 from services.common import leases
 from services.common.contracts.evaluator import ExperimentCreate
 from services.common.db import Database
 from services.common.errors import FineproofError
-from services.common.leases import Heartbeat
 from services.common.storage import ArtifactStore
-from services.evaluator import storage
+from services.evaluator import cache, storage
+from services.evaluator.concurrency import Concurrency
+from services.evaluator.metrics.similarity import Similarity
 from services.evaluator.models import Experiment
 from services.evaluator.peers import ConnectPeers, Peers
 from services.evaluator.phases.answering import answer
+from services.evaluator.phases.forgetting import recall
+from services.evaluator.phases.judging import judge
 from services.evaluator.phases.measuring import measure
 from services.evaluator.phases.proving import prove
 from services.evaluator.phases.retrieving import retrieve
-from services.evaluator.run import LeaseLost, Run
+from services.evaluator.phases.tuning import tune
+from services.evaluator.run import Run
 from services.evaluator.settings import EvaluatorSettings
+from services.evaluator.turns import Fail, spend
 
 log = structlog.get_logger(__name__)
-
-_LOOK_SECONDS = 0.2  # how often the work looks whether its lease is still there
 
 
 async def run_experiment(
@@ -48,28 +47,25 @@ async def run_experiment(
     experiment = _take(db, experiment_id, owner)
     if experiment is None:
         return
+    with db.transaction() as session:
+        cache.clean(session, days=settings.cache_days, most_bytes=settings.cache_max_bytes)
     with structlog.contextvars.bound_contextvars(experiment=experiment_id):
         async with connect(settings) as peers:
             run = _run_of(experiment, owner, db, artifacts, settings, peers)
-            with Heartbeat(
-                db, Experiment, experiment_id, owner=owner, statuses=storage.ACTIVE
-            ) as beat:
-                try:
-                    if experiment.attempts > settings.max_attempts:
-                        raise FineproofError(
-                            f"Given up after {settings.max_attempts} workers died on it.",
-                            code="too_many_attempts",
-                        )
-                    async with _stopped_by(beat.lost.is_set):
-                        await _all_phases(run)
-                except BaseException as error:
-                    _settle(run, _cause(error))
+            await spend(run, partial(_work, run, experiment.attempts), _fail(experiment_id))
 
 
-async def _all_phases(run: Run) -> None:
-    arms = await prove(run)
+async def _work(run: Run, attempts: int) -> None:
+    if attempts > run.settings.max_attempts:
+        raise FineproofError(
+            f"Given up after {run.settings.max_attempts} workers died on it.",
+            code="too_many_attempts",
+        )
+    arms = await prove(run, await tune(run))
     items = await retrieve(run)
     await answer(run, arms, items)
+    await recall(run, arms)
+    await judge(run, items)
     report = await measure(run, arms)
     log.info("completed", headline=report.headline)
 
@@ -92,7 +88,8 @@ def _run_of(
     peers: Peers,
 ) -> Run:
     return Run(
-        experiment_id=row.id,
+        table=Experiment,
+        row_id=row.id,
         created_at=int(row.created_at.timestamp()),
         name=row.name,
         spec=ExperimentCreate.model_validate(row.spec),
@@ -102,78 +99,19 @@ def _run_of(
         peers=peers,
         artifacts=artifacts,
         settings=settings,
+        concurrency=Concurrency(start=settings.answer_concurrency, most=settings.max_concurrency),
+        similarity=Similarity(settings.embedding_model) if settings.embedding_model else None,
     )
 
 
-@asynccontextmanager
-async def _stopped_by(lost: Callable[[], bool]) -> AsyncIterator[None]:
-    """Cancel the body once ``lost()`` says so; ``LeaseLost`` comes out of it then."""
-    body = asyncio.current_task()
-    assert body is not None
-
-    async def look() -> None:
-        # It is a thread's event that tells, and waiting for it would hold another thread.
-        while not lost():  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_SECONDS)
-        body.cancel()
-
-    looking = asyncio.create_task(look())
-    try:
-        yield
-    except asyncio.CancelledError:
-        if looking.done() and lost():
-            body.uncancel()
-            raise LeaseLost from None
-        raise
-    finally:
-        looking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await looking
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The first error inside the groups that concurrent work raises."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _settle(run: Run, error: BaseException) -> None:
-    """Write down why it ended, when that is for us to say."""
-    if isinstance(error, LeaseLost):
-        log.info("stopped", reason="cancelled, or taken by another worker")
-        return
-    if isinstance(error, FineproofError):
-        log.warning("failed", code=error.code, reason=error.message)
-        with contextlib.suppress(LeaseLost):
-            _fail(run, error.code, error.message)
-        return
-    if not isinstance(error, Exception):
-        # Stopped from outside: the next worker may go on at once.
-        _release(run)
-        raise error
-    if isinstance(error, OperationalError):
-        raise error
-    log.error("failed", exc_info=error)
-    with contextlib.suppress(LeaseLost):
-        _fail(run, "internal_error", "Something went wrong on our side; the log has the details.")
-
-
-def _fail(run: Run, code: str, message: str) -> None:
-    run.write_now(
-        lambda session: storage.set_fields(
-            session,
-            run.experiment_id,
-            status="failed",
-            finished_at=datetime.now(UTC),
-            seconds_left=None,
-            error={"code": code, "message": message.replace("\x00", "\ufffd")},
-            lease_owner=None,
-            lease_expires_at=None,
-        )
+def _fail(experiment_id: str) -> Fail:
+    return lambda session, code, message: storage.set_fields(
+        session,
+        experiment_id,
+        status="failed",
+        finished_at=datetime.now(UTC),
+        seconds_left=None,
+        error={"code": code, "message": message},
+        lease_owner=None,
+        lease_expires_at=None,
     )
-
-
-def _release(run: Run) -> None:
-    with run.db.transaction() as session:
-        leases.release(session, Experiment, run.experiment_id, owner=run.owner)

@@ -39,7 +39,8 @@ class ItemLine(BaseModel):
     """A line of a file with purpose ``evals``; fields not named here are ignored.
 
     ``answer`` and ``alt_answers`` are right answers in full, ``aliases`` and BioASQ's
-    ``exact_answer`` short forms of which any one will do.
+    ``exact_answer`` short forms of which any one will do. ``response`` is an answer that a person
+    gave ``human_score``: a judge's exam compares the judge with the person.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -52,6 +53,8 @@ class ItemLine(BaseModel):
     alt_answers: Annotated[list[Text], BeforeValidator(_listed)] = Field(default_factory=list)
     exact_answer: Annotated[list[Text], BeforeValidator(_flat)] = Field(default_factory=list)
     doc_id: Key | None = None
+    response: Annotated[str, Field(min_length=1, max_length=100_000, pattern=_NO_NUL)] | None = None
+    human_score: Annotated[float, Field(ge=0, le=9, allow_inf_nan=False)] | None = None
 
 
 @dataclass(frozen=True)

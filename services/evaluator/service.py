@@ -1,32 +1,38 @@
 """The rules of experiments: what may be done to one, and what is shown of it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from sqlalchemy.orm import Session
 
 from services.common.contracts.base import Deleted, Page
+from services.common.contracts.budget import Estimate, ResumeAsk, Spent
 from services.common.contracts.evaluator import (
-    AnswerRow,
+    Comparison,
     Experiment,
     ExperimentCreate,
     ExperimentError,
     ExperimentProgress,
     Report,
 )
-from services.common.contracts.generator import Condition
-from services.common.db import Database, after_commit
+from services.common.contracts.flips import Flip
+from services.common.contracts.gate import Gate, GateCreate, GateFloor
+from services.common.db import after_commit
 from services.common.errors import Conflict, InvalidRequest, NotFound
-from services.common.ids import new_id
+from services.common.ids import new_id, now
 from services.common.pagination import Cursor, to_page
 from services.common.storage import ArtifactStore
 from services.common.tasks import TaskQueue
-from services.evaluator import models, storage
+from services.common.watching import Watchers
+from services.evaluator import estimating, models, storage
 from services.evaluator.checking import Checked
-from services.evaluator.schemas import RowQuery
+from services.evaluator.estimating import PastRun, Sized, past_of
+from services.evaluator.flips.service import FlipQuery, page_of_flips
+from services.evaluator.gate import applied, arm_of, shut_by
+from services.evaluator.spending import beyond
 
 RUN = "evaluator.run"
-ROWS_AT_ONCE = 100  # items whose answers are read in one transaction
+CANCEL_JOBS = "evaluator.cancel_jobs"
+RUNS_LOOKED_AT = 20  # for an estimate
 
 
 def folder_of(experiment_id: str) -> str:
@@ -34,11 +40,44 @@ def folder_of(experiment_id: str) -> str:
     return f"experiments/{experiment_id}"
 
 
+def schema() -> models.Json:
+    """JSON schema (2020-12) of what ``create`` is asked with."""
+    return ExperimentCreate.model_json_schema() | {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "fineproof experiment, version 1",
+    }
+
+
+def estimate(session: Session, ask: ExperimentCreate, sized: Sized) -> Estimate:
+    """What ``ask`` will take, going by the experiments completed here last."""
+    runs = [
+        PastRun(
+            max_tokens=spec["sampling"]["max_tokens"],
+            seconds=timings.get("answering", 0.0),
+            spent=Spent.model_validate(spent),
+            comparisons=[Comparison.model_validate(one) for one in comparisons or ()],
+        )
+        for spec, timings, spent, comparisons in storage.recent(session, RUNS_LOOKED_AT)
+    ]
+    return estimating.estimate(ask, sized, past_of(runs, max_tokens=ask.sampling.max_tokens))
+
+
 def create(session: Session, tasks: TaskQueue, checked: Checked) -> Experiment:
+    """Keep and queue it, unless the estimate says that it would pass its budget."""
+    if checked.sized is not None:
+        limits = estimate(session, checked.ask, checked.sized).over_budget
+        if limits:
+            raise InvalidRequest(
+                f"It would pass its budget: {'; '.join(limits)}. Raise it, or ask less; "
+                "POST /v1/experiments/estimate shows what takes how much.",
+                code="budget_exceeded",
+                param="budget",
+            )
     row = models.Experiment(
         id=new_id("exp"),
         name=checked.ask.name,
         spec=checked.ask.model_dump(mode="json"),
+        spec_sha256=checked.ask.sha256,
         dataset_sha256=checked.dataset_sha256,
     )
     storage.add(session, row)
@@ -47,7 +86,7 @@ def create(session: Session, tasks: TaskQueue, checked: Checked) -> Experiment:
 
 
 def get(session: Session, experiment_id: str) -> Experiment:
-    return to_wire(_found(session, experiment_id))
+    return to_wire(row_of(session, experiment_id))
 
 
 def page(session: Session, cursor: Cursor) -> Page[Experiment]:
@@ -55,10 +94,12 @@ def page(session: Session, cursor: Cursor) -> Page[Experiment]:
     return to_page([to_wire(row) for row in rows], more)
 
 
-def cancel(session: Session, experiment_id: str) -> Experiment:
-    """Stop it; its worker notices within seconds. Cancelling twice is no mistake."""
-    storage.cancel(session, experiment_id)
-    row = _found(session, experiment_id)
+def cancel(session: Session, tasks: TaskQueue, experiment_id: str) -> Experiment:
+    """Stop it and its unfinished jobs; its worker notices within seconds. Cancelling twice is no
+    mistake."""
+    if storage.cancel(session, experiment_id):
+        tasks.enqueue(session, CANCEL_JOBS, experiment_id)
+    row = row_of(session, experiment_id)
     if row.status != "canceled":
         raise Conflict(
             f"Experiment '{experiment_id}' has {row.status} already.", code="experiment_finished"
@@ -66,9 +107,51 @@ def cancel(session: Session, experiment_id: str) -> Experiment:
     return to_wire(row)
 
 
+def resume(session: Session, tasks: TaskQueue, experiment_id: str, ask: ResumeAsk) -> Experiment:
+    """Go on where a failed or cancelled experiment was left; nothing answered is asked again."""
+    row = row_of(session, experiment_id)
+    spec = ExperimentCreate.model_validate(row.spec)
+    if ask.budget is not None:
+        spec = spec.model_copy(update={"budget": ask.budget})
+    spent = to_wire(row).spent
+    limits = beyond(spec.budget, tokens=spent.tokens, cost=spent.cost, minutes=spent.minutes)
+    if limits:
+        raise Conflict(
+            f"The budget is spent: {'; '.join(limits)}. Give a larger one.",
+            code="budget_exceeded",
+            param="budget",
+        )
+    if not storage.resume(session, experiment_id, spec.model_dump(mode="json")):
+        raise Conflict(
+            f"Experiment '{experiment_id}' is {row.status}; only a failed or cancelled one is "
+            "resumed.",
+            code="experiment_finished" if row.status == "completed" else "experiment_active",
+        )
+    tasks.enqueue(session, RUN, experiment_id)
+    session.refresh(row)
+    return to_wire(row)
+
+
+def event_number(event_id: str | None) -> int | None:
+    """Where to go on after; ``InvalidRequest`` for what is the id of no event."""
+    if not event_id:
+        return None
+    if not (event_id.isascii() and event_id.isdigit() and len(event_id) <= 18):
+        raise InvalidRequest(f"'{event_id[:40]}' is not the id of an event.", param="Last-Event-ID")
+    return int(event_id)
+
+
+def watch(
+    session: Session, watchers: Watchers, experiment_id: str, after: int | None
+) -> AsyncIterator[bytes]:
+    """Its events after one, as they happen; nothing is kept open meanwhile."""
+    row_of(session, experiment_id)
+    return watchers.watch(experiment_id, after)
+
+
 def delete(session: Session, artifacts: ArtifactStore, experiment_id: str) -> Deleted:
     """Remove it with its rows and its rendered report."""
-    row = _found(session, experiment_id)
+    row = row_of(session, experiment_id)
     if row.status in storage.ACTIVE:
         raise Conflict(
             f"Experiment '{experiment_id}' is {row.status}; cancel it first.",
@@ -80,7 +163,7 @@ def delete(session: Session, artifacts: ArtifactStore, experiment_id: str) -> De
 
 
 def report(session: Session, experiment_id: str) -> Report:
-    row = _found(session, experiment_id, with_report=True)
+    row = row_of(session, experiment_id, with_report=True)
     if row.report is None:
         raise Conflict(
             f"Experiment '{experiment_id}' is {row.status}: a report is there once it has "
@@ -103,86 +186,54 @@ def rendered(session: Session, artifacts: ArtifactStore, experiment_id: str, fil
         ) from error
 
 
-def check_rows(session: Session, query: RowQuery) -> RowQuery:
-    """Refuse rows of an experiment or an arm that is not there."""
-    arms = [arm["name"] for arm in _found(session, query.experiment_id).spec["arms"]]
-    if query.arm is not None and query.arm not in arms:
-        raise InvalidRequest(
-            f"There is no arm '{query.arm}'; the arms are {', '.join(arms)}.",
-            code="unknown_arm",
-            param="arm",
-        )
-    return query
-
-
-async def row_lines(db: Database, query: RowQuery) -> AsyncIterator[bytes]:
-    """The answers as JSON lines, in the order of items, conditions and arms.
-
-    One short transaction for ``ROWS_AT_ONCE`` items, none while a line is on its way.
-    """
-    start = 0
-    while True:
-        lines, total = await asyncio.to_thread(_some_lines, db, query, start)
-        for line in lines:
-            yield line
-        start += ROWS_AT_ONCE
-        if start >= total:
-            return
-
-
-def _some_lines(db: Database, query: RowQuery, start: int) -> tuple[list[bytes], int]:
-    with db.transaction() as session:
-        experiment = storage.find(session, query.experiment_id)
-        if experiment is None:  # deleted under the reader
-            return [], 0
-        spec = ExperimentCreate.model_validate(experiment.spec)
-        arms = {arm.name: (n, arm.model) for n, arm in enumerate(spec.arms)}
-        found = storage.rows(
-            session,
-            query.experiment_id,
-            start,
-            start + ROWS_AT_ONCE,
-            arm=query.arm,
-            condition=query.condition,
-        )
-        ordered = sorted(
-            found,
-            key=lambda row: (
-                row[0].ordinal,
-                spec.conditions.index(condition_of(row[1])),
-                arms[row[1].arm][0],
-            ),
-        )
-        lines = [
-            to_row(item, answer, arms[answer.arm][1]).model_dump_json().encode() + b"\n"
-            for item, answer in ordered
-        ]
-        return lines, storage.count_items(session, query.experiment_id)
-
-
-def condition_of(answer: models.Answer) -> Condition:
-    return answer.condition  # type: ignore[return-value]  # the column holds nothing else
-
-
-def to_row(item: models.Item, answer: models.Answer, model: str) -> AnswerRow:
-    return AnswerRow(
-        experiment_id=answer.experiment_id,
-        item_id=item.item_id,
-        cluster=item.cluster,
-        arm=answer.arm,
-        model=model,
-        adapter_sha256=answer.adapter_sha256,
-        condition=condition_of(answer),
-        question=item.question,
-        reference=item.reference,
-        answer=answer.text,
-        finish_reason=answer.finish_reason,
-        passage_ids=answer.passage_ids,
-        prompt_sha256=answer.prompt_sha256,
-        completion_tokens=answer.completion_tokens,
-        scores=answer.scores,
-        error=answer.error,
+def decide_gate(
+    session: Session, experiment_id: str, ask: GateCreate, caller: str, floor: GateFloor | None
+) -> Gate:
+    """Decide and keep whether an arm passes."""
+    found = report(session, experiment_id)
+    arm, policy = arm_of(found, ask), applied(ask.policy, found)
+    unscored = {
+        name: storage.unscored_share(session, experiment_id, name)
+        for name in (arm.name, found.spec.baseline)
+    }
+    reasons = shut_by(found, arm, policy, unscored, floor)
+    gate = Gate(
+        id=new_id("gate"),
+        experiment_id=experiment_id,
+        created_at=now(),
+        created_by=caller,
+        arm=arm.name,
+        baseline=found.spec.baseline,
+        model=arm.model,
+        adapter_sha256=arm.sha256,
+        passed=not reasons,
+        reasons=reasons,
+        policy=policy,
+        floor=floor,
     )
+    kept = gate.model_dump(mode="json")
+    storage.add_gate(session, models.GateRow(id=gate.id, experiment_id=experiment_id, gate=kept))
+    return gate
+
+
+def flips_page(session: Session, experiment_id: str, query: FlipQuery) -> Page[Flip]:
+    return page_of_flips(session, experiment_id, report(session, experiment_id), query)
+
+
+def get_gate(session: Session, experiment_id: str, gate_id: str) -> Gate:
+    row = storage.find_gate(session, experiment_id, gate_id)
+    if row is None:
+        raise NotFound(
+            f"There is no gate '{gate_id}' of experiment '{experiment_id}'.",
+            code="gate_not_found",
+        )
+    return Gate.model_validate(row.gate)
+
+
+def gates_page(session: Session, experiment_id: str, cursor: Cursor) -> Page[Gate]:
+    row_of(session, experiment_id)
+    rows, more = storage.gates_page(session, experiment_id, cursor)
+    return to_page([Gate.model_validate(row.gate) for row in rows], more)
 
 
 def to_wire(row: models.Experiment) -> Experiment:
@@ -202,6 +253,10 @@ def to_wire(row: models.Experiment) -> Experiment:
                 }
             ),
             "spec": row.spec,
+            "spec_sha256": row.spec_sha256,
+            "spent": Spent.model_validate(
+                row.spent | {"minutes": round(sum(row.timings.values()) / 60, 3)}
+            ),
             "verdict": row.headline,
             "error": ExperimentError.model_validate(row.error) if row.error else None,
             "report_url": (
@@ -211,7 +266,7 @@ def to_wire(row: models.Experiment) -> Experiment:
     )
 
 
-def _found(session: Session, experiment_id: str, *, with_report: bool = False) -> models.Experiment:
+def row_of(session: Session, experiment_id: str, *, with_report: bool = False) -> models.Experiment:
     row = storage.find(session, experiment_id, report=with_report)
     if row is None:
         raise NotFound(f"There is no experiment '{experiment_id}'.", code="experiment_not_found")

@@ -4,12 +4,16 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import sqlalchemy
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, defer, undefer
 
+from services.common.contracts.budget import Spent
 from services.common.pagination import Cursor, page_of
-from services.evaluator.models import Answer, Experiment, Item, Json
+from services.evaluator import event_storage
+from services.evaluator.models import Answer, Experiment, GateRow, Item, Json
+from services.evaluator.spending import plus
 
 ACTIVE = ("queued", "in_progress")
 
@@ -18,6 +22,8 @@ class AnswerKey(NamedTuple):
     item_id: str
     arm: str
     condition: str
+    training_seed: int = 0
+    repeat: int = 0
 
 
 def add(session: Session, experiment: Experiment) -> None:
@@ -48,7 +54,10 @@ def cancel(session: Session, experiment_id: str) -> bool:
         )
         .returning(Experiment.id)
     )
-    return row.first() is not None
+    if row.first() is None:
+        return False
+    event_storage.tell(session, experiment_id, {"status": "canceled"})
+    return True
 
 
 def delete(session: Session, experiment: Experiment) -> None:
@@ -57,7 +66,9 @@ def delete(session: Session, experiment: Experiment) -> None:
 
 
 def set_fields(session: Session, experiment_id: str, **values: Any) -> None:
+    """Change an experiment, and tell those who watch it."""
     session.execute(update(Experiment).where(Experiment.id == experiment_id).values(**values))
+    event_storage.tell(session, experiment_id, values)
 
 
 def add_seconds(session: Session, experiment_id: str, phase: str, seconds: float) -> None:
@@ -71,12 +82,75 @@ def add_seconds(session: Session, experiment_id: str, phase: str, seconds: float
     )
 
 
+def add_spent(session: Session, experiment_id: str, more: Spent) -> Spent:
+    """Add to what was spent, in the transaction that holds the row; what there is then, minutes
+    among it."""
+    of_it = (Experiment.spent, Experiment.timings)
+    before, timings = session.execute(select(*of_it).where(Experiment.id == experiment_id)).one()
+    spent = plus(Spent.model_validate(before), more)
+    set_fields(session, experiment_id, spent=spent.model_dump(exclude={"minutes"}))
+    return spent.model_copy(update={"minutes": sum(timings.values()) / 60})
+
+
+def resume(session: Session, experiment_id: str, spec: Json) -> bool:
+    """Queue it again where it was left, with the questions that never got an answer open again;
+    False when it neither failed nor was cancelled."""
+    row = session.execute(
+        update(Experiment)
+        .where(Experiment.id == experiment_id, Experiment.status.in_(("failed", "canceled")))
+        .values(
+            status="queued",
+            phase="queued",
+            done=0,
+            total=0,
+            spec=spec,
+            error=None,
+            finished_at=None,
+            attempts=0,
+            tunings=[],
+            lease_owner=None,
+            lease_expires_at=None,
+        )
+        .returning(Experiment.id)
+    )
+    if row.first() is None:
+        return False
+    event_storage.reopen(session, experiment_id)
+    session.execute(
+        sqlalchemy.delete(Answer).where(
+            Answer.experiment_id == experiment_id, Answer.error.is_not(None)
+        )
+    )
+    return True
+
+
+def recent(session: Session, count: int) -> list[tuple[Json, Json, Json, list[Json] | None]]:
+    """``(spec, timings, spent, comparisons)`` of the experiments completed last."""
+    rows = session.execute(
+        select(
+            Experiment.spec, Experiment.timings, Experiment.spent, Experiment.report["comparisons"]
+        )
+        .where(Experiment.status == "completed")
+        .order_by(Experiment.id.desc())
+        .limit(count)
+    )
+    return [(spec, timings, spent, compared) for spec, timings, spent, compared in rows]
+
+
 def add_items(session: Session, experiment_id: str, items: Sequence[Json]) -> None:
     session.execute(insert(Item), [{"experiment_id": experiment_id, **item} for item in items])
 
 
 def item_ids(session: Session, experiment_id: str) -> set[str]:
     return set(session.scalars(select(Item.item_id).where(Item.experiment_id == experiment_id)))
+
+
+def documents(session: Session, experiment_id: str) -> dict[str, str]:
+    """The document that each item clusters by."""
+    rows = session.execute(
+        select(Item.item_id, Item.cluster).where(Item.experiment_id == experiment_id)
+    )
+    return {row.item_id: row.cluster for row in rows}
 
 
 def items(session: Session, experiment_id: str, start: int, stop: int) -> list[Item]:
@@ -99,9 +173,9 @@ def count_items(session: Session, experiment_id: str, *, with_evidence: bool = F
 
 def answered(session: Session, experiment_id: str) -> set[AnswerKey]:
     rows = session.execute(
-        select(Answer.item_id, Answer.arm, Answer.condition).where(
-            Answer.experiment_id == experiment_id
-        )
+        select(
+            Answer.item_id, Answer.arm, Answer.condition, Answer.training_seed, Answer.repeat
+        ).where(Answer.experiment_id == experiment_id)
     )
     return {AnswerKey(*row) for row in rows}
 
@@ -122,6 +196,81 @@ def answers(session: Session, experiment_id: str) -> Iterator[Answer]:
         .options(defer(Answer.text))
         .execution_options(yield_per=1_000)
     )
+
+
+def panel(session: Session, experiment_id: str) -> list[Json]:
+    """What arms said to the forgetting panel."""
+    return session.scalar(select(Experiment.panel).where(Experiment.id == experiment_id)) or []
+
+
+def add_attributions(session: Session, experiment_id: str, attributed: Sequence[Json]) -> None:
+    """Put ``attribution`` to answers that are kept."""
+    if attributed:
+        session.execute(
+            update(Answer), [{"experiment_id": experiment_id, **one} for one in attributed]
+        )
+
+
+def judge(session: Session, experiment_id: str) -> Json | None:
+    return session.scalar(select(Experiment.judge).where(Experiment.id == experiment_id))
+
+
+def count_answers(session: Session, experiment_id: str, *, judged: bool = False) -> int:
+    """Answers that came; those that were ``judged`` only."""
+    statement = select(func.count()).where(
+        Answer.experiment_id == experiment_id, Answer.error.is_(None)
+    )
+    if judged:
+        statement = statement.where(Answer.judgments.is_not(None))
+    return session.scalar(statement) or 0
+
+
+def unjudged(
+    session: Session, experiment_id: str, start: int, stop: int
+) -> list[tuple[Item, Answer]]:
+    """Answers that came and were not judged, an item's under one condition beside each other."""
+    found = [
+        (item, answer)
+        for item, answer in rows(session, experiment_id, start, stop)
+        if answer.error is None and answer.judgments is None
+    ]
+    return sorted(found, key=_beside)
+
+
+def _beside(row: tuple[Item, Answer]) -> tuple[int, str, int, str, int]:
+    item, answer = row
+    return item.ordinal, answer.condition, answer.repeat, answer.arm, answer.training_seed
+
+
+def add_judgments(session: Session, experiment_id: str, judged: Sequence[Json]) -> None:
+    """Put ``scores``, ``judgments`` and ``preference`` to answers that are kept."""
+    session.execute(update(Answer), [{"experiment_id": experiment_id, **one} for one in judged])
+
+
+def unscored_share(session: Session, experiment_id: str, arm: str) -> float:
+    """Of the arm's answers, those that never came."""
+    share = session.scalar(
+        select(func.count(Answer.error) * 1.0 / func.nullif(func.count(), 0)).where(
+            Answer.experiment_id == experiment_id, Answer.arm == arm
+        )
+    )
+    return 1.0 if share is None else float(share)
+
+
+def add_gate(session: Session, gate: GateRow) -> None:
+    session.add(gate)
+    session.flush()
+
+
+def find_gate(session: Session, experiment_id: str, gate_id: str) -> GateRow | None:
+    return session.scalar(
+        select(GateRow).where(GateRow.id == gate_id, GateRow.experiment_id == experiment_id)
+    )
+
+
+def gates_page(session: Session, experiment_id: str, cursor: Cursor) -> tuple[list[GateRow], bool]:
+    asked = select(GateRow).where(GateRow.experiment_id == experiment_id)
+    return page_of(session, asked, GateRow.id, cursor)
 
 
 def rows(

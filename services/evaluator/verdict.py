@@ -1,16 +1,17 @@
 """The rule that turns evidence into one of four words, and the words into a sentence."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.common.contracts.evaluator import Comparison, Verdict
 from services.common.contracts.generator import Condition
+from services.evaluator.statistics.missing import Bounds
 from services.evaluator.statistics.multiplicity import Corrected
 from services.evaluator.statistics.paired import Contrast
-from services.evaluator.statistics.power import items_needed
+from services.evaluator.statistics.power import MIN_CLUSTERS, items_needed
 
-# With fewer, not even all documents agreeing is significant at 5 %: 2 · 2^−5 > 0.05.
-MIN_CLUSTERS = 6
+_ROUNDING = 1e-12  # 0.1 + 0.2 − 0.3 excludes nothing
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Decision:
     n_needed: int | None = None
 
 
+UNQUALIFIED = Decision("INCONCLUSIVE", ("shown only: its judge has not passed the exam",))
+
+
 def decide(
     evidence: Contrast,
     corrected: Corrected,
@@ -27,6 +31,7 @@ def decide(
     margin: float,
     alpha: float,
     higher_is_better: bool | None,
+    bounds: Bounds | None = None,
 ) -> Decision:
     """Judge one comparison; the first that holds:
 
@@ -35,7 +40,27 @@ def decide(
     2. HELPS or HURTS: the interval at the level corrected for the family excludes 0, and the
        corrected sign-flip p agrees. The bootstrap alone is too sure of a few documents.
     3. INCONCLUSIVE, with the number of items that would settle it at 80 % power.
+
+    ``evidence`` is of the pairs that have both scores; ``bounds`` of all, with what is unscored at
+    the ends of the scale. A verdict stands only where its direction, or its lying inside the
+    margin, does so at both ends; where but its significance goes, a note says so.
     """
+    decision = _of_scored(
+        evidence, corrected, margin=margin, alpha=alpha, higher_is_better=higher_is_better
+    )
+    if bounds is None or decision.verdict == "INCONCLUSIVE":
+        return decision
+    return _bounded(decision, bounds, evidence, corrected, margin=margin, alpha=alpha)
+
+
+def _of_scored(
+    evidence: Contrast,
+    corrected: Corrected,
+    *,
+    margin: float,
+    alpha: float,
+    higher_is_better: bool | None,
+) -> Decision:
     if higher_is_better is None:
         return Decision(
             "INCONCLUSIVE", ("describes the answers: neither side of it is the better one",)
@@ -46,10 +71,13 @@ def decide(
         return Decision(
             "INCONCLUSIVE",
             (f"{evidence.data.clusters} documents are too few for any verdict",),
+            max(
+                math.ceil(evidence.data.n / evidence.data.clusters * MIN_CLUSTERS),
+                _n_needed(evidence, corrected, margin) or 0,
+            ),
         )
-    low, high = evidence.interval(1 - 2 * alpha)
     told_apart = _excludes_zero(evidence.interval(1 - corrected.alpha)) and corrected.p <= alpha
-    if -margin < low and high < margin:
+    if _inside(evidence.interval(1 - 2 * alpha), margin):
         noted = ("a difference can be told, but it is smaller than the margin",)
         return Decision("EQUIVALENT", noted if told_apart else ())
     if told_apart:
@@ -57,29 +85,73 @@ def decide(
         return Decision("HELPS" if better else "HURTS")
     notes: tuple[str, ...] = ()
     if _excludes_zero(evidence.interval(1 - alpha)):
-        notes = ("its own interval excludes 0, but one of so many comparisons may by chance",)
-    return Decision(
-        "INCONCLUSIVE",
-        notes,
-        items_needed(
-            n=evidence.data.n,
-            standard_error=evidence.data.standard_error,
-            diff=evidence.estimate,
-            margin=margin,
-            alpha=corrected.alpha,
-        ),
+        why = "one of so many comparisons may by chance"
+        if corrected.alpha >= alpha:  # it was the only one
+            why = "the permutation test does not agree"
+        notes = (f"its own interval excludes 0, but {why}",)
+    return Decision("INCONCLUSIVE", notes, _n_needed(evidence, corrected, margin))
+
+
+def _n_needed(evidence: Contrast, corrected: Corrected, margin: float) -> int | None:
+    return items_needed(
+        n=evidence.data.n,
+        standard_error=evidence.standard_error,
+        diff=evidence.estimate,
+        margin=margin,
+        alpha=corrected.alpha,
+        fixed_variance=evidence.fixed_variance,
     )
+
+
+def _bounded(
+    decision: Decision,
+    bounds: Bounds,
+    evidence: Contrast,
+    corrected: Corrected,
+    *,
+    margin: float,
+    alpha: float,
+) -> Decision:
+    """The decision, held against the worst and the best that is unscored could have been."""
+    low, high = bounds.of_mean
+    if decision.verdict == "EQUIVALENT":
+        stands = _inside((low, high), margin)
+        sure = stands and all(
+            _inside(end.interval(1 - 2 * alpha), margin) for end in (bounds.lowest, bounds.highest)
+        )
+    else:
+        rises = evidence.estimate > 0
+        stands = low > 0 if rises else high < 0
+        sure = stands and _told(bounds.lowest if rises else bounds.highest, corrected.alpha)
+    where = f"the {bounds.unscored} unscored answers put the difference anywhere from"
+    spoken = f"{where} {signed(low)} to {signed(high)}"
+    if not stands:
+        reason = f"{spoken}: those that are scored alone would be {decision.verdict}"
+        return Decision("INCONCLUSIVE", (*decision.notes, reason))
+    if not sure:
+        reason = f"{spoken}: at the worst of it this would be INCONCLUSIVE"
+        return Decision(decision.verdict, (*decision.notes, reason))
+    return decision
+
+
+def _told(end: Contrast, alpha: float) -> bool:
+    return _excludes_zero(end.interval(1 - alpha)) and end.p <= alpha
+
+
+def _inside(interval: tuple[float, float], margin: float) -> bool:
+    low, high = interval
+    return -margin < low and high < margin
 
 
 def _excludes_zero(interval: tuple[float, float]) -> bool:
     low, high = interval
-    return low > 0 or high < 0
+    return low > _ROUNDING or high < -_ROUNDING
 
 
 def _if_small(evidence: Contrast, margin: float) -> tuple[str, ...]:
     # The rule of three: 0 of n seen is compatible with 3 in n (Hanley and Lippman-Hand 1983).
     unseen = 3 / evidence.data.n
-    if unseen <= margin:
+    if unseen * evidence.bound <= margin:
         return ()
     return (f"no item differs, but {evidence.data.n} items cannot exclude that {unseen:.0%} would",)
 
@@ -107,7 +179,7 @@ def headline(comparisons: Sequence[Comparison], conditions: Sequence[Condition])
 def _clause(comparisons: Sequence[Comparison], arm: str, focus: Condition) -> str:
     here = [c for c in comparisons if c.condition == focus]
     elsewhere = [c for c in comparisons if c.condition != focus]
-    parts = [_effect(c) for word in ("HURTS", "HELPS") for c in here if c.verdict == word]
+    parts = [effect(c) for word in ("HURTS", "HELPS") for c in here if c.verdict == word]
     for word in ("EQUIVALENT", "INCONCLUSIVE"):
         metrics = [c.metric for c in here if c.verdict == word]
         if metrics:
@@ -121,7 +193,7 @@ def _clause(comparisons: Sequence[Comparison], arm: str, focus: Condition) -> st
     return f"{clause} (other conditions: {', '.join(counted)})" if counted else clause
 
 
-def _effect(comparison: Comparison) -> str:
+def effect(comparison: Comparison) -> str:
     low, high = comparison.ci95
     return (
         f"{comparison.verdict} {comparison.condition} {comparison.metric} by "

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import WebSocketRequestValidationError
 from starlette.responses import Response
 
+from services.evaluator.dashboard import judges
 from services.evaluator.dashboard.pages import ASSETS, Assets, Pages, get_pages
 from services.evaluator.dashboard.routes import router
 
@@ -25,6 +26,7 @@ def install(app: FastAPI) -> None:
     """Show the dashboard at the root of ``app``, and its errors to browsers as pages."""
     app.state.pages = Pages()
     app.include_router(router)
+    app.include_router(judges.router)
     app.mount("/assets", Assets(directory=ASSETS))
     for kind, handler in list(app.exception_handlers.items()):
         if kind is not WebSocketRequestValidationError:

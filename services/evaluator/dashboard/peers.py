@@ -113,8 +113,8 @@ async def _readiness(peer: PeerClient, role: str) -> Health:
 def _engine(generator: Health, models: Heard[ModelList]) -> Health:
     role = "Runs the model"
     if models.value is not None:
-        adapters = [model for model in models.value.data if model.parent is not None]
         bases = [model.id for model in models.value.data if model.parent is None]
+        adapters = [model for model in models.value.data if model.parent in bases]
         serving = ", ".join(bases) or "no base model"
         with_adapters = f" and {len(adapters)} adapter{'s' * (len(adapters) != 1)}"
         return Health("vLLM", role, "ready", f"Serves {serving}{with_adapters if adapters else ''}")

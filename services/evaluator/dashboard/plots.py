@@ -81,7 +81,7 @@ class ForestPanel:
 
 
 def forest(comparisons: Sequence[Comparison], *, margin: float) -> list[ForestPanel]:
-    """A panel a metric, in the order given.
+    """A panel a metric, in the order given; ``margin`` is theirs that have none of their own.
 
     Metrics whose means all lie between 0 and 1 share one scale, so that panels compare by eye.
     """
@@ -92,13 +92,19 @@ def forest(comparisons: Sequence[Comparison], *, margin: float) -> list[ForestPa
         for name in metrics
         if all(0 <= mean <= 1 for c in of_metric[name] for mean in (c.base, c.tuned))
     ]
-    common = _around_zero([c for name in shares for c in of_metric[name]], margin)
+
+    def margin_of(name: str) -> float:
+        own = of_metric[name][0].margin
+        return margin if own is None else own
+
+    together = [c for name in shares for c in of_metric[name]]
+    common = _around_zero(together, max([margin, *map(margin_of, shares)]))
     return [
         _panel(
             name,
             of_metric[name],
-            common if name in shares else _around_zero(of_metric[name], margin),
-            margin,
+            common if name in shares else _around_zero(of_metric[name], margin_of(name)),
+            margin_of(name),
         )
         for name in metrics
     ]

@@ -29,6 +29,7 @@ from services.evaluator.dashboard.training import all_events, job_view, loss_vie
 from services.evaluator.dashboard.verdicts import experiment_view
 from services.evaluator.deps import DatabaseDep, get_peers
 from services.evaluator.peers import Peers
+from services.evaluator.rows import row_lines
 from services.evaluator.schemas import RowQuery
 
 LATEST = 5
@@ -185,5 +186,5 @@ def _report(db: Database, experiment: Experiment) -> Report | None:
 
 
 async def _rows(db: Database, experiment_id: str, condition: Condition) -> AsyncIterator[AnswerRow]:
-    async for line in service.row_lines(db, RowQuery(experiment_id, None, condition)):
+    async for line in row_lines(db, RowQuery(experiment_id, None, condition)):
         yield AnswerRow.model_validate_json(line)

@@ -11,6 +11,7 @@ from services.common.contracts.evaluator import (
     Verdict,
 )
 from services.evaluator.dashboard.plots import ForestPanel, forest
+from services.evaluator.sizes import SizeTable, size_tables
 
 UNFINISHED = frozenset({"queued", "in_progress"})
 ORDER: tuple[Verdict, ...] = ("HURTS", "HELPS", "EQUIVALENT", "INCONCLUSIVE")
@@ -41,6 +42,7 @@ class ExperimentView:
     report: Report | None
     forest: list[ForestPanel]
     tables: list[ArmTable]
+    sizes: list[SizeTable]
 
 
 def experiment_view(experiment: Experiment, report: Report | None) -> ExperimentView:
@@ -54,6 +56,7 @@ def experiment_view(experiment: Experiment, report: Report | None) -> Experiment
         report=report,
         forest=forest(decides, margin=report.spec.statistics.margin) if report else [],
         tables=arm_tables(report) if report else [],
+        sizes=size_tables(report.sizes) if report else [],
     )
 
 

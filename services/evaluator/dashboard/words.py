@@ -12,6 +12,8 @@ METRICS: Final = {
     "contains_answer": "Contains the answer",
     "token_f1": "Token F1",
     "rouge_l": "ROUGE-L",
+    "bleu": "BLEU",
+    "chrf": "chrF",
     "answer_recall": "Answer recall",
     "answer_length": "Answer length",
     "semantic_similarity": "Semantic similarity",
@@ -56,9 +58,13 @@ STATES: Final = {
 
 PHASES: Final = {
     "queued": "Waiting for a worker",
+    "tuning": "Training the adapters of the arms",
     "proving": "Proving that the adapters are served",
     "retrieving": "Retrieving passages",
     "answering": "Asking every arm every question",
+    "forgetting": "Asking what was known before",
+    "examining": "Examining the judge",
+    "judging": "Having the answers judged",
     "measuring": "Scoring answers and computing intervals",
     "done": "Done",
 }

@@ -4,13 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
+from services.common.text import squad_normalise
 from services.evaluator.metrics.text import (
     content_words,
     holds,
-    squad_normalise,
     squad_tokens,
     words,
 )
@@ -32,13 +30,15 @@ class Sample:
     """One answer beside what it is measured by.
 
     ``references`` are right answers in full (at least one); ``aliases`` short forms of them, any
-    of which will do; ``passages`` the texts the prompt held, None when it held none.
+    of which will do; ``passages`` the texts the prompt held, None when it held none; ``citations``
+    are pairs: a place in ``passages``, and the character of ``answer`` where what it bears begins.
     """
 
     answer: str
     references: Sequence[str]
     aliases: Sequence[str] = ()
     passages: Sequence[str] | None = None
+    citations: Sequence[tuple[int, int]] = ()
 
     @property
     def right_answers(self) -> list[str]:
@@ -68,25 +68,6 @@ def token_f1(sample: Sample) -> float:
     """SQuAD's F1 of tokens with their counts; the best over the right answers."""
     said = squad_tokens(sample.answer)
     return max(_f1(said, squad_tokens(right)) for right in sample.right_answers)
-
-
-@lru_cache(maxsize=1)
-def _rouge() -> Any:
-    # Imported here: it brings nltk, scipy and pandas, for which an API need not wait.
-    from rouge_score.rouge_scorer import RougeScorer
-
-    return RougeScorer(["rougeL"], use_stemmer=True)
-
-
-def rouge_l(sample: Sample) -> float:
-    """ROUGE-L's F (longest common subsequence, Porter stems; Lin 2004), the best over references.
-
-    By Google's ``rouge-score``; aliases are left out, they are too short for a subsequence.
-    """
-    return max(
-        float(_rouge().score(reference, sample.answer)["rougeL"].fmeasure)
-        for reference in sample.references
-    )
 
 
 def answer_recall(sample: Sample) -> float | None:

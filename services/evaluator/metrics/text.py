@@ -1,12 +1,10 @@
 """Normalisation and tokens, so that scores compare words and not typography."""
 
-import re
-import string
 import unicodedata
 from functools import lru_cache
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_ASCII_PUNCTUATION = str.maketrans("", "", string.punctuation)
+from services.common.text import squad_normalise
+
 _JOINS = frozenset("-/")
 
 # English function words: they are in every passage and ground nothing.
@@ -17,15 +15,6 @@ will would shall should can could may might must and or but if then than so as o
 about into to from in on up out off over under again also not no nor only very there here all any
 both each more most some such own same s t
 """
-
-
-def squad_normalise(text: str) -> str:
-    """Lower case, without ASCII punctuation, articles and spare blanks.
-
-    The normalisation of SQuAD's official evaluation script (Rajpurkar et al. 2016), to the letter.
-    """
-    bare = text.lower().translate(_ASCII_PUNCTUATION)
-    return " ".join(_ARTICLES.sub(" ", bare).split())
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,10 @@
 """Alembic's environment of the schema ``evaluator``."""
 
 from services.common.db import run_migrations
-from services.evaluator.models import Base
+from services.evaluator.evals.models import EvalRow
+from services.evaluator.judges.exam.models import ExamRow
 
-run_migrations(Base.metadata)
+metadata = EvalRow.metadata  # one for all tables of the service, once they are imported
+assert ExamRow.metadata is metadata
+
+run_migrations(metadata)

@@ -1,135 +1,163 @@
-"""Every arm answers every item under every condition, each exactly once."""
+"""Every arm answers every item under every condition; nothing is asked that was ever answered."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from services.common.contracts.generator import Condition, GivenPassage, RagAnswer, RagAsk
-from services.common.errors import FineproofError, UpstreamFailed
-from services.evaluator import storage
-from services.evaluator.metrics import Sample, score, unscored
+from services.common.contracts.budget import PriceAsk, Spent
+from services.common.contracts.generator import RagAnswer
+from services.common.errors import FineproofError
+from services.evaluator import cache, event_storage, storage
+from services.evaluator.metrics import score_all, unscored
 from services.evaluator.models import Item, Json
-from services.evaluator.peers import patiently
+from services.evaluator.phases.answers import Said, answered, unanswered
 from services.evaluator.phases.proving import ProvenArm
-from services.evaluator.run import LeaseLost, Pace, Run
+from services.evaluator.phases.questions import Question, count, questions
+from services.evaluator.run import Run
+from services.evaluator.spending import BudgetExceeded, check, cost_of, plus
+from services.evaluator.turns import LeaseLost, Pace
 
 log = structlog.get_logger(__name__)
 
-ITEMS_AT_ONCE = 200  # read in one transaction
+ITEMS_AT_ONCE = 100  # read in one transaction
 ANSWERS_AT_ONCE = 16  # kept in one transaction
 _WAIT_SECONDS = 0.5  # for a batch to fill
-
-
-@dataclass(frozen=True)
-class Question:
-    item: Item
-    condition: Condition
-    arm: ProvenArm
-
-    @property
-    def passages(self) -> list[Json] | None:
-        """What the prompt is given; None for ``closed_book``."""
-        given: Mapping[Condition, list[Json]] = {
-            "retrieved": self.item.retrieved,
-            "oracle": self.item.oracle,
-            "distractors": self.item.distractors,
-        }
-        return given.get(self.condition)
-
-    @property
-    def key(self) -> storage.AnswerKey:
-        return storage.AnswerKey(self.item.item_id, self.arm.name, self.condition)
-
-
-def questions(
-    item: Item, conditions: Sequence[Condition], arms: Sequence[ProvenArm]
-) -> Iterator[Question]:
-    """All that is asked about one item, arms beside each other so that a drift hits them alike.
-
-    Each item starts with another arm: none is always the one that meets a cold prefix cache.
-    Items without gold passages are not asked under ``oracle``.
-    """
-    first = item.ordinal % len(arms)
-    for condition in conditions:
-        if condition == "oracle" and not item.oracle:
-            continue
-        for arm in (*arms[first:], *arms[:first]):
-            yield Question(item, condition, arm)
 
 
 async def answer(run: Run, arms: Sequence[ProvenArm], items: int) -> None:
     """Ask what has no answer yet. What was answered before this returns, or is cancelled, is kept.
 
-    Raises ``adapter_mismatch`` when another adapter than the proven one answered.
+    Raises ``adapter_mismatch`` when another adapter than the proven one answered, and
+    ``BudgetExceeded`` once more is spent than the budget has.
     """
-    answered, with_evidence = await run.write(
+    there, with_evidence, spent = await run.write(
         lambda session: (
             storage.answered(session, run.experiment_id),
             storage.count_items(session, run.experiment_id, with_evidence=True),
+            storage.add_spent(session, run.experiment_id, Spent()),
         )
     )
-    total = len(arms) * sum(
-        with_evidence if condition == "oracle" else items for condition in run.spec.conditions
-    )
-    pace = Pace(done=len(answered), total=total)
+    total = count(run.spec, len(arms), items=items, with_evidence=with_evidence)
+    pace = Pace(done=len(there), total=total)
     await run.enter("answering", done=pace.done, total=total)
     if pace.done < total:
-        await _Answering(run, arms, answered, pace).work(items)
+        await _Answering(run, arms, there, pace, spent).work(items)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One request to the generator, for all the ``questions`` that come to the same."""
+
+    cache_key: str
+    questions: list[Question] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Answers to keep, what they cost, and what to remember of them for other experiments."""
+
+    rows: list[Json]
+    spent: Spent
+    fresh: Mapping[str, Json]
 
 
 class _Answering:
     """Questions go from a planner to askers, answers from them to a keeper, through two queues."""
 
     def __init__(
-        self, run: Run, arms: Sequence[ProvenArm], answered: set[storage.AnswerKey], pace: Pace
+        self,
+        run: Run,
+        arms: Sequence[ProvenArm],
+        there: set[storage.AnswerKey],
+        pace: Pace,
+        spent: Spent,
     ) -> None:
         self.run = run
         self.arms = arms
-        self.answered = answered
+        self.there = there
         self.pace = pace
-        self.concurrency = run.settings.answer_concurrency
-        self.questions: asyncio.Queue[Question | None] = asyncio.Queue(self.concurrency)
-        self.answers: asyncio.Queue[Json | None] = asyncio.Queue()
+        self.spent = spent
+        self.started = time.monotonic()
+        # Set once the budget is spent: what is under way is waited for, nothing more is asked.
+        self.over: BudgetExceeded | None = None
+        self.askers = run.settings.max_concurrency
+        self.asked: asyncio.Queue[_Asked | None] = asyncio.Queue(self.askers)
+        # Unbounded, but filled by askers alone: none may wait with what was paid for in hand.
+        self.answers: asyncio.Queue[tuple[str, Said] | None] = asyncio.Queue()
 
     async def work(self, items: int) -> None:
         async with asyncio.TaskGroup() as keeping:
             keeping.create_task(self._keep())
             async with asyncio.TaskGroup() as asking:
                 asking.create_task(self._plan(items))
-                for _ in range(self.concurrency):
+                for _ in range(self.askers):
                     asking.create_task(self._ask_on())
             await self.answers.put(None)
+        if self.over is not None:
+            raise self.over
 
     async def _plan(self, items: int) -> None:
         for start in range(0, items, ITEMS_AT_ONCE):
-            page = await self.run.write(
-                partial(
-                    storage.items,
-                    experiment_id=self.run.experiment_id,
-                    start=start,
-                    stop=start + ITEMS_AT_ONCE,
-                )
-            )
-            for item in page:
-                for question in questions(item, self.run.spec.conditions, self.arms):
-                    if question.key not in self.answered:
-                        await self.questions.put(question)
-        for _ in range(self.concurrency):
-            await self.questions.put(None)
+            if self.over is not None:
+                break
+            page, said = await self.run.write(partial(self._look, start=start))
+            known = [
+                (one.cache_key, answered(question, RagAnswer.model_validate(said[one.cache_key])))
+                for one in page
+                if one.cache_key in said
+                for question in one.questions
+            ]
+            for begin in range(0, len(known), ITEMS_AT_ONCE):
+                await self._save(known[begin : begin + ITEMS_AT_ONCE])
+            for one in page:
+                if one.cache_key not in said:
+                    await self.asked.put(one)
+        for _ in range(self.askers):
+            await self.asked.put(None)
+
+    def _look(self, session: Session, *, start: int) -> tuple[list[_Asked], dict[str, Json]]:
+        """What is still to be answered of a page of items, and what of that was said before."""
+        stop = start + ITEMS_AT_ONCE
+        page = storage.items(session, self.run.experiment_id, start=start, stop=stop)
+        asked = self._to_ask(page)
+        return asked, cache.get_many(session, [one.cache_key for one in asked])
+
+    def _to_ask(self, page: Sequence[Item]) -> list[_Asked]:
+        asked: dict[str, _Asked] = {}
+        for item in page:
+            for question in questions(item, self.run.spec, self.arms):
+                if question.key not in self.there:
+                    key = question.cache_key
+                    asked.setdefault(key, _Asked(key)).questions.append(question)
+        return list(asked.values())
 
     async def _ask_on(self) -> None:
-        while (question := await self.questions.get()) is not None:
-            self.answers.put_nowait(await ask(self.run, question))
+        while (asked := await self.asked.get()) is not None:
+            if self.over is not None:
+                continue
+            for said in await ask(self.run, asked.questions):
+                self.answers.put_nowait((asked.cache_key, said))
+                self._count(said)
+
+    def _count(self, said: Said) -> None:
+        """Stop once the budget is spent, without waiting for the keeper."""
+        self.spent = plus(self.spent, spent_on(said, self.run.spec.prices))
+        minutes = self.spent.minutes + (time.monotonic() - self.started) / 60
+        try:
+            check(self.run.spec.budget, self.spent.model_copy(update={"minutes": minutes}))
+        except BudgetExceeded as error:
+            self.over = error
 
     async def _keep(self) -> None:
-        batch: list[Json] = []
+        batch: list[tuple[str, Said]] = []
         try:
             while True:
                 ended = await self._gather(batch)
@@ -145,28 +173,43 @@ class _Answering:
                     batch.append(late)
             if batch:
                 with contextlib.suppress(LeaseLost):
-                    self.run.write_now(self._step(list(batch)))
+                    self.run.write_now(self._step(self._scored(batch)))
             raise
 
-    async def _gather(self, batch: list[Json]) -> bool:
+    async def _gather(self, batch: list[tuple[str, Said]]) -> bool:
         """Fill ``batch`` until it is full or ``_WAIT_SECONDS`` have passed; True at the end."""
         deadline = time.monotonic() + _WAIT_SECONDS
         while len(batch) < ANSWERS_AT_ONCE:
             try:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                    row = await self.answers.get()
+                    said = await self.answers.get()
             except TimeoutError:
                 return False
-            if row is None:
+            if said is None:
                 return True
-            batch.append(row)
+            batch.append(said)
         return False
 
-    async def _save(self, batch: list[Json]) -> None:
-        self.pace.done += len(batch)
-        await self.run.write(self._step(list(batch)))
+    async def _save(self, batch: Sequence[tuple[str, Said]]) -> None:
+        scored = await asyncio.to_thread(self._scored, batch)
+        self.pace.done += len(scored.rows)
+        await self.run.write(self._step(scored))
 
-    def _step(self, batch: list[Json]) -> "_Keep":
+    def _scored(self, batch: Sequence[tuple[str, Said]]) -> _Batch:
+        """Rows with their scores, all of a batch at once: an embedding model works in batches."""
+        scores = iter(
+            score_all([said.sample for _, said in batch if said.sample], self.run.similarity)
+        )
+        rows = [
+            said.row | {"scores": next(scores) if said.sample else unscored()} for _, said in batch
+        ]
+        fresh = {
+            key: said.fresh.model_dump(mode="json") for key, said in batch if said.fresh is not None
+        }
+        spent = plus(*(spent_on(said, self.run.spec.prices) for _, said in batch))
+        return _Batch(rows, spent, fresh)
+
+    def _step(self, batch: _Batch) -> "_Keep":
         return _Keep(self.run.experiment_id, batch, self.pace, self.pace.lap())
 
 
@@ -175,12 +218,13 @@ class _Keep:
     """One batch of answers with the progress they make, as a step of a transaction."""
 
     experiment_id: str
-    batch: list[Json]
+    batch: _Batch
     pace: Pace
     seconds: float
 
     def __call__(self, session: Session) -> None:
-        storage.add_answers(session, self.experiment_id, self.batch)
+        storage.add_answers(session, self.experiment_id, self.batch.rows)
+        cache.put_many(session, self.batch.fresh)
         storage.set_fields(
             session,
             self.experiment_id,
@@ -188,94 +232,45 @@ class _Keep:
             seconds_left=self.pace.seconds_left(),
         )
         storage.add_seconds(session, self.experiment_id, "answering", self.seconds)
+        storage.add_spent(session, self.experiment_id, self.batch.spent)
+        errors = [row["error"] for row in self.batch.rows if row["error"]]
+        for code, many in Counter(error.partition(":")[0] for error in errors).items():
+            message = f"Questions are left without an answer: {code}."
+            event_storage.warn(session, self.experiment_id, code, message, many)
 
 
-async def ask(run: Run, question: Question) -> Json:
-    """Ask one question; the row to keep, with its scores, or with the error that kept it unscored.
+def spent_on(said: Said, prices: Mapping[str, PriceAsk]) -> Spent:
+    if said.fresh is None:
+        return Spent(cached=int(said.sample is not None))
+    usage = said.fresh.usage
+    return Spent(
+        asked=1,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cost=cost_of(
+            prices.get(said.row["arm"]),
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+        ),
+    )
+
+
+async def ask(run: Run, same: Sequence[Question]) -> list[Said]:
+    """Ask once for all of ``same``, questions that come to one request.
 
     ``adapter_mismatch`` is raised: it puts every answer in doubt.
     """
-    row: Json = {
-        "item_id": question.item.item_id,
-        "arm": question.arm.name,
-        "condition": question.condition,
-    }
+    first = same[0]
     try:
-        said = await patiently(
-            lambda: run.peers.generator.rag(_wording(run, question)),
-            seconds=run.settings.answer_patience_s,
+        said = await run.concurrency.ask(
+            lambda: run.peers.models.rag(first.wording),
+            patience_s=run.settings.answer_patience_s,
         )
     except FineproofError as error:
-        log.warning("unanswered", experiment=run.experiment_id, code=error.code, **row)
-        return row | _blank(f"{error.code}: {error.message}")
+        log.warning("unanswered", code=error.code, **first.key._asdict())
+        return [unanswered(each, f"{error.code}: {error.message}") for each in same]
     except ValidationError as error:
-        return row | _blank(f"unreadable_answer: {error.error_count()} fields are not as agreed")
-    _check_adapter(question.arm, said)
-    return row | _answered(question, said)
-
-
-def _wording(run: Run, question: Question) -> RagAsk:
-    passages = question.passages
-    return RagAsk(
-        question=question.item.question,
-        model=question.arm.model,
-        passages=None
-        if passages is None
-        else [GivenPassage.model_validate(passage) for passage in passages],
-        condition=question.condition,
-        max_tokens=run.spec.sampling.max_tokens,
-        temperature=run.spec.sampling.temperature,
-        seed=run.spec.sampling.seed,
-    )
-
-
-def _check_adapter(arm: ProvenArm, said: RagAnswer) -> None:
-    if said.adapter_sha256 != arm.sha256:
-        raise UpstreamFailed(
-            f"Arm '{arm.name}' was answered by {said.adapter_sha256 or 'the base model'}, but "
-            f"{arm.sha256 or 'the base model'} is under test.",
-            code="adapter_mismatch",
-        )
-
-
-def _blank(error: str) -> Json:
-    return {
-        "text": None,
-        "finish_reason": None,
-        "passage_ids": [],
-        "left_out": [],
-        "prompt_sha256": None,
-        "adapter_sha256": None,
-        "prompt_tokens": None,
-        "completion_tokens": None,
-        "generation_ms": None,
-        "scores": unscored(),
-        "error": error.replace("\x00", "\ufffd")[:2_000],
-    }
-
-
-def _answered(question: Question, said: RagAnswer) -> Json:
-    text = said.answer.replace("\x00", "\ufffd")  # PostgreSQL keeps no NUL
-    scores = score(
-        Sample(
-            answer=text,
-            references=question.item.references,
-            aliases=question.item.aliases,
-            passages=None
-            if question.condition == "closed_book"
-            else [passage.text for passage in said.passages],
-        )
-    )
-    return {
-        "text": text,
-        "finish_reason": said.finish_reason,
-        "passage_ids": [passage.id for passage in said.passages],
-        "left_out": said.left_out,
-        "prompt_sha256": said.prompt_sha256,
-        "adapter_sha256": said.adapter_sha256,
-        "prompt_tokens": said.usage.prompt_tokens,
-        "completion_tokens": said.usage.completion_tokens,
-        "generation_ms": said.timings.generation_ms,
-        "scores": scores,
-        "error": None,
-    }
+        unreadable = f"unreadable_answer: {error.error_count()} fields are not as agreed"
+        return [unanswered(each, unreadable) for each in same]
+    asked, *others = (answered(each, said) for each in same)
+    return [replace(asked, fresh=said), *others]

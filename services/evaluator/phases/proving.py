@@ -1,68 +1,97 @@
 """Before a question is asked: every adapter is loaded, and shown to change the model."""
 
+from collections.abc import Sequence
+
+from pydantic import Field
 from sqlalchemy.orm import Session
 
-from services.common.contracts.evaluator import ArmAsk, ReportArm
+from services.common.contracts.evaluator import ReportArm
 from services.common.contracts.generator import AdapterProof
-from services.common.errors import UpstreamFailed
+from services.common.errors import NotFound, UpstreamFailed
 from services.evaluator import storage
 from services.evaluator.checking import is_adapter
 from services.evaluator.peers import patiently
-from services.evaluator.run import Pace, Run
+from services.evaluator.phases.tuning import Member
+from services.evaluator.run import Run
+from services.evaluator.turns import Pace
 
 
 class ProvenArm(ReportArm):
-    """An arm as the report names it, with the proof that its adapter is there."""
+    """An arm as the report names it, with the proof of each replica that its adapter is there."""
 
-    proof: AdapterProof | None
+    proofs: list[AdapterProof] = Field(default_factory=list)
 
 
-async def prove(run: Run) -> list[ProvenArm]:
+async def prove(run: Run, members: Sequence[Member]) -> list[ProvenArm]:
     """Load each adapter and take its proof.
 
     Raises the generator's own error, such as ``adapter_no_effect``, when one cannot be proven.
-    Done at each turn: a generator that was restarted meanwhile serves nothing yet.
+    Done at each turn: a generator that was restarted meanwhile serves nothing yet. What an alias
+    stands for is looked up at the first turn only: it may be switched while questions are asked.
     """
-    pace = Pace(done=0, total=len(run.spec.arms))
+    pace = Pace(done=0, total=len(members))
     await run.enter("proving", done=0, total=pace.total)
+    before = await run.write(lambda session: _stood_for(session, run.experiment_id))
     proven: list[ProvenArm] = []
-    for arm in run.spec.arms:
-        proven.append(await _prove(arm, run))
+    for member in members:
+        proven.append(await _prove(member, run, before))
         pace.done += 1
         await _save(run, proven, pace)
     return proven
 
 
-async def _prove(arm: ArmAsk, run: Run) -> ProvenArm:
-    if not is_adapter(arm.model):
-        return ProvenArm(
-            name=arm.name, model=arm.model, adapter=None, recipe=None, sha256=None, proof=None
+def _stood_for(session: Session, experiment_id: str) -> dict[str, str]:
+    """The adapter behind each alias, as an earlier turn found it."""
+    row = storage.find(session, experiment_id)
+    arms = [ProvenArm.model_validate(arm) for arm in row.arms] if row else []
+    return {arm.alias: arm.model for arm in arms if arm.alias is not None}
+
+
+async def _resolve(name: str, run: Run, before: dict[str, str]) -> str:
+    """The adapter that ``name`` is or stands for."""
+    if name in before:
+        return before[name]
+    try:
+        alias = await patiently(
+            lambda: run.peers.generator.alias(name), seconds=run.settings.answer_patience_s
         )
+    except NotFound:
+        return name
+    return alias.adapter
+
+
+async def _prove(member: Member, run: Run, before: dict[str, str]) -> ProvenArm:
+    if not is_adapter(member.model):
+        return ProvenArm(
+            name=member.arm, model=member.model, adapter=None, recipe=None, sha256=None
+        )
+    name = await _resolve(member.model, run, before)
     adapter = await patiently(
-        lambda: run.peers.generator.load_adapter(arm.model),
-        seconds=run.settings.answer_patience_s,
+        lambda: run.peers.generator.load_adapter(name), seconds=run.settings.answer_patience_s
     )
     if adapter.error is not None:
         raise UpstreamFailed(adapter.error.message, code=adapter.error.code)
-    proof = adapter.proof
-    if proof is None:
+    if not adapter.proofs:
         raise UpstreamFailed(
-            f"Adapter '{arm.model}' is {adapter.status} without a proof that it is served.",
+            f"Adapter '{name}' is {adapter.status} without a proof that it is served.",
             code="adapter_unproven",
         )
-    if proof.max_abs_logprob_delta <= 0:
+    if min(proof.max_abs_logprob_delta for proof in adapter.proofs) <= 0:
         raise UpstreamFailed(
-            f"Adapter '{arm.model}' changes no token's probability: the base model would be "
+            f"Adapter '{name}' changes no token's probability: the base model would be "
             "measured in its place.",
             code="adapter_no_effect",
         )
     return ProvenArm(
-        name=arm.name,
-        model=arm.model,
+        name=member.arm,
+        model=name,
+        alias=member.model if member.model != name else None,
         adapter=adapter.id,
         recipe=adapter.recipe,
         sha256=adapter.sha256,
-        proof=proof,
+        training_seed=member.training_seed,
+        job_id=member.job_id,
+        proofs=adapter.proofs,
     )
 
 

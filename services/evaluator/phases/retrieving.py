@@ -14,10 +14,12 @@ from services.common.contracts.retriever import (
 from services.common.errors import InvalidRequest
 from services.evaluator import storage
 from services.evaluator.items import read_items, to_row
+from services.evaluator.metrics.retrieval import DEPTH
 from services.evaluator.models import Json
 from services.evaluator.peers import patiently
-from services.evaluator.run import Pace, Run
+from services.evaluator.run import Run
 from services.evaluator.schemas import ItemLine
+from services.evaluator.turns import Pace
 
 BATCH = 100  # items retrieved and kept at once
 _MOST_RESULTS = 50  # the retriever's own limit
@@ -28,7 +30,7 @@ async def retrieve(run: Run) -> int:
 
     Raises ``InvalidRequest`` with the line at fault when the file cannot be read as items.
     """
-    items = await patiently(lambda: _read(run), seconds=run.settings.answer_patience_s)
+    items = await patiently(lambda: read_file(run), seconds=run.settings.answer_patience_s)
     kept = await run.write(lambda session: storage.item_ids(session, run.experiment_id))
     pace = Pace(done=len(kept), total=len(items))
     await run.enter("retrieving", done=pace.done, total=pace.total)
@@ -45,7 +47,8 @@ async def retrieve(run: Run) -> int:
     return len(items)
 
 
-async def _read(run: Run) -> list[ItemLine]:
+async def read_file(run: Run) -> list[ItemLine]:
+    """The items as their file has them. Raises ``InvalidRequest`` with the line at fault."""
     async with run.peers.trainer.file_lines(run.spec.dataset.file_id) as lines:
         items = await read_items(lines, most=run.settings.max_items)
     if run.spec.retrieval.within_document:
@@ -63,8 +66,9 @@ async def _retrieve(run: Run, batch: Sequence[tuple[int, ItemLine]]) -> list[Jso
     stored = await _stored(run, [item for _, item in batch])
     found = await _found(run, [item for _, item in batch])
     k = run.spec.retrieval.max_num_results
+    among = run.spec.retrieval.distractors == "gold_among"
     return [
-        to_row(item, ordinal, found=results, stored=stored, k=k)
+        to_row(item, ordinal, found=results, stored=stored, k=k, gold_among=among)
         for (ordinal, item), results in zip(batch, found, strict=True)
     ]
 
@@ -95,6 +99,7 @@ async def _found(run: Run, items: Sequence[ItemLine]) -> list[list[SearchResult]
     if "distractors" in run.spec.conditions:
         # Enough to fill the places that gold passages leave.
         k = min(_MOST_RESULTS, k + max(len(item.evidence_ids) for item in items))
+    k = max(k, DEPTH)  # nDCG looks further than a prompt reaches
     queries = [
         BatchQuery(
             query=item.question,

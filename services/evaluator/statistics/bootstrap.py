@@ -1,7 +1,7 @@
 """The cluster bootstrap: whole documents are drawn, as they were when the data were made."""
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 from services.evaluator.statistics.clusters import Clustered, Floats
 
@@ -27,16 +27,17 @@ def resampled_means(data: Clustered, *, resamples: int, seed: int) -> Floats:
     return means
 
 
-def interval(sorted_means: Floats, *, level: float, clusters: int) -> tuple[float, float]:
+def interval(sorted_means: Floats, *, level: float, clusters: float) -> tuple[float, float]:
     """Expanded percentile interval of confidence ``level``, from means in ascending order.
 
     A percentile interval of G draws is too narrow by √((G−1)/G) and by the normal's tail instead
     of Student's; widening the percentiles undoes both. T. Hesterberg, "What Teachers Should Know
-    About the Bootstrap", The American Statistician 69(4), 2015, section 5.3.
+    About the Bootstrap", The American Statistician 69(4), 2015, section 5.3. Where clusters differ
+    in size ``clusters`` is their effective number.
     """
-    if clusters < 2:
+    if clusters <= 1:
         raise ValueError("an interval needs at least two clusters")
     tail = (1 - level) / 2
-    expanded = norm.cdf(np.sqrt(clusters / (clusters - 1)) * t.ppf(tail, clusters - 1))
+    expanded = ndtr(np.sqrt(clusters / (clusters - 1)) * stdtrit(clusters - 1, tail))
     low, high = np.quantile(sorted_means, [expanded, 1 - expanded])
     return float(low), float(high)

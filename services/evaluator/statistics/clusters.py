@@ -26,6 +26,17 @@ class Clustered:
         return len(self.sums)
 
     @property
+    def effective(self) -> float:
+        """As many clusters of one size as tell as much: (Σm)² / Σm², with m items in a cluster.
+
+        A mean over items leans on its big clusters, and knows its own error from fewer than it
+        counts (A. Carter, K. Schnepel, D. Steigerwald, "Asymptotic Behavior of a t-Test Robust to
+        Cluster Heterogeneity", Review of Economics and Statistics 99(4), 2017; here for items that
+        are independent within clusters).
+        """
+        return float(self.sizes.sum() ** 2 / (self.sizes**2).sum())
+
+    @property
     def mean(self) -> float:
         """Mean over items: a big cluster weighs more than a small one."""
         return float(self.sums.sum() / self.sizes.sum())

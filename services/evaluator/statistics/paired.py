@@ -34,11 +34,20 @@ class Contrast:
     def estimate(self) -> float:
         return self.data.mean
 
+    @property
+    def standard_error(self) -> float:
+        return self.data.standard_error
+
+    @property
+    def fixed_variance(self) -> float:
+        """The part of its variance that more items do not lessen."""
+        return 0.0
+
     def interval(self, level: float) -> tuple[float, float]:
         """Interval of confidence ``level``; the whole possible range from a single cluster."""
         if self.data.clusters < 2:
             return -self.bound, self.bound
-        return interval(self.means, level=level, clusters=self.data.clusters)
+        return interval(self.means, level=level, clusters=self.data.effective)
 
 
 def contrast(
@@ -63,4 +72,4 @@ def mean_interval(
     if data.clusters < 2:
         return data.mean, (min(values), max(values))
     means = resampled_means(data, resamples=how.resamples, seed=how.seed)
-    return data.mean, interval(means, level=0.95, clusters=data.clusters)
+    return data.mean, interval(means, level=0.95, clusters=data.effective)

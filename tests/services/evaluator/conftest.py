@@ -75,6 +75,7 @@ def settings(database_url: str, redis_url: str, storage_url: str) -> EvaluatorSe
         trainer_url="http://peer",
         answer_concurrency=4,
         answer_patience_s=0.0,
+        tuning_poll_s=0.01,
         log_level="ERROR",
     )
 

@@ -93,7 +93,7 @@ async def test_rows_stream_in_order_and_can_be_narrowed(
 async def test_rows_of_more_items_than_are_read_at_once_are_all_there(
     http: httpx.AsyncClient, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.evaluator.service.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("services.evaluator.rows.ROWS_AT_ONCE", 7)
     experiment_id = await finished(http, bench, conditions=["closed_book"])
     lines = (await http.get(f"{URL}/{experiment_id}/rows")).text.splitlines()
     items = [json.loads(line)["item_id"] for line in lines]
@@ -162,6 +162,7 @@ UNKNOWN_BASE = [{"name": "base", "model": BASE}, {"name": "x", "model": "gpt-9"}
     ("changes", "code", "param", "hint"),
     [
         ({"metrics": ["bleurt"]}, "unknown_metric", "metrics", "contains_answer"),
+        ({"metrics": ["semantic_similarity"]}, "metric_unavailable", "metrics", "EMBEDDING_MODEL"),
         ({"metrics": ["answer_length"]}, "metric_cannot_decide", "metrics", "token_f1"),
         (
             {"dataset": {"name": "d", "file_id": "file_9"}},

@@ -80,3 +80,20 @@ def test_gold_is_taken_out_of_the_distractors_and_what_follows_fills_its_place()
     assert [passage["id"] for passage in row["oracle"]] == ["b"]
     assert [passage["id"] for passage in row["distractors"]] == ["a", "c"]
     assert row["ordinal"] == 4
+
+
+def test_gold_among_near_misses_stands_in_no_fixed_place() -> None:
+    places = set()
+    for number in range(20):
+        row = to_row(
+            item(id=str(number), evidence_ids=["b"]),
+            number,
+            found=found(["a", "b", "c", "d"]),
+            stored={"b": stored("b", "d")},
+            k=3,
+            gold_among=True,
+        )
+        given = [passage["id"] for passage in row["distractors"]]
+        assert sorted(given) == ["a", "b", "c"]
+        places.add(given.index("b"))
+    assert places == {0, 1, 2}

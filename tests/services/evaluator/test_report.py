@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from services.common.contracts.evaluator import ExperimentCreate, Report, ReportArm
 from services.common.contracts.generator import AdapterProof, Condition
+from services.common.contracts.leakage import KnownFacts, ReportTraining, TrainingOverlap
 from services.evaluator.environment import environment
 from services.evaluator.figures import forest_svg
 from services.evaluator.metrics import METRICS
@@ -64,7 +66,9 @@ def measured(documents: int = 24, *, failing: str = "", **spec: Any) -> Measured
         spec=ask,
         dataset_sha256="cd" * 32,
         arms=[
-            ReportArm(name=arm.name, model=arm.model, adapter=None, recipe=None, sha256=None)
+            ReportArm(
+                name=arm.name, model=arm.model or "ft:made", adapter=None, recipe=None, sha256=None
+            )
             for arm in ask.arms
         ],
         proofs=[proof],
@@ -128,6 +132,60 @@ def test_an_arm_without_a_scored_answer_is_no_figure_but_a_warning() -> None:
     assert not [c for c in report.comparisons if c.arm == "qa"]
     assert any("6 of 12 declared comparisons" in warning for warning in report.warnings)
     assert report.counts.unscored == 48 * 3
+
+
+def test_answers_that_never_came_bound_the_comparison_and_may_undo_its_verdict() -> None:
+    whole = measured()
+    lost = {f"i{n}" for n in range(0, 48, 2)}
+    answers = [
+        replace(answer, scores=dict.fromkeys(METRICS), failed=True)
+        if answer.arm == "qa" and answer.condition == "retrieved" and answer.item_id in lost
+        else answer
+        for answer in whole.answers
+    ]
+    report = build_report(replace(whole, answers=answers))
+    first = {(c.arm, c.condition, c.metric): c for c in report.comparisons}
+    hit = first["qa", "retrieved", "token_f1"]
+    assert (hit.n, hit.unscored, hit.bounds) == (24, 24, (-1.0, -0.5))
+    untouched = first["rag", "retrieved", "token_f1"]
+    assert (untouched.unscored, untouched.bounds) == (0, None)
+    value = next(d for d in report.diff_in_diff if (d.arm, d.metric) == ("qa", "token_f1"))
+    assert value.verdict == "HURTS"
+    report = build_report(replace(whole, answers=[a for a in answers if a.condition == "oracle"]))
+    assert all(c.unscored == 0 for c in report.comparisons)
+
+
+def test_repeats_are_averaged_within_their_item_and_their_spread_is_told() -> None:
+    whole = measured(sampling={"repeats": 2, "temperature": 0.7})
+    other = [replace(a, scores={**a.scores, "token_f1": 0.5}) for a in whole.answers]
+    report = build_report(replace(whole, answers=[*whole.answers, *other]))
+    base = next(m for m in report.means if (m.arm, m.condition) == ("base", "retrieved"))
+    assert (base.metric, base.mean, base.spread) == ("contains_answer", 1.0, 0.0)
+    f1 = [m for m in report.means if m.metric == "token_f1" and m.arm == "base"]
+    # Repeats of 1 and 0.5, or of 0 and 0.5: a quarter either side of their mean.
+    assert [m.mean for m in f1] == [0.25, 0.75, 0.75]
+    assert [m.spread for m in f1] == pytest.approx([0.125**0.5] * 3)
+    compared = next(c for c in report.comparisons if c.metric == "token_f1")
+    assert compared.n == 48
+
+
+def test_trainings_of_one_arm_are_told_apart_in_its_comparison() -> None:
+    tuned = {"base_model": "small-base", "training_file": "file_2", "seeds": [1, 2, 3]}
+    arms = [{"name": "base", "model": "small-base"}, {"name": "qa", "tune": tuned}]
+    one = measured()
+    answers = [
+        replace(a, training_seed=seed if a.arm == "qa" else 0)
+        for a in one.answers
+        if a.arm != "rag"
+        for seed in ((1, 2, 3) if a.arm == "qa" else (0,))
+    ]
+    spec = ExperimentCreate.model_validate(specification(arms=arms))
+    report = build_report(replace(one, spec=spec, arms=one.arms[:1], answers=answers))
+    found = next(c for c in report.comparisons if c.condition == "retrieved")
+    assert (found.verdict, found.n, found.clusters) == ("HURTS", 48, 24)
+    assert found.seeds is not None
+    assert found.seeds.diffs == [-0.5] * 3
+    assert found.seeds.deviation == 0
 
 
 def test_few_documents_and_few_resamples_are_warned_of() -> None:
@@ -218,3 +276,23 @@ def test_the_machine_is_named() -> None:
     assert made_on.cores >= 1
     assert made_on.memory_bytes > 2**28
     assert {"python", "fineproof", "numpy", "scipy"} <= set(made_on.versions)
+
+
+def test_what_the_arms_were_tuned_on_stands_in_both_forms(report: Report) -> None:
+    told = report.model_copy(
+        update={
+            "training": [
+                ReportTraining(
+                    arm="qa",
+                    training_file="file_1",
+                    overlap=TrainingOverlap(rows=200, items=48, gold=7),
+                    facts=KnownFacts(asked=10, known=0.5, weakly_known=0.25, unknown=0.25),
+                ),
+                ReportTraining(arm="rag", reason="No such job."),
+            ]
+        }
+    )
+    assert "| qa | 200 | 0 | 0 | 7 | 0 | 25 % |" in render_markdown(told)
+    page = render_html(told, forest_svg(told))
+    assert "What the arms were tuned on" in page
+    assert "What the arms were tuned on" not in render_html(report, forest_svg(report))

@@ -14,7 +14,7 @@ from services.common.contracts.generator import RagAsk
 from services.common.errors import FineproofError, InvalidRequest, Unavailable, UpstreamFailed
 from services.evaluator import models, storage
 from tests.services.evaluator.conftest import BAD, DOCUMENTS, PER_DOCUMENT, Bench
-from tests.services.evaluator.standins import BASE, SHA
+from tests.services.evaluator.standins import BASE, REPLICAS, SHA
 
 ITEMS = DOCUMENTS * PER_DOCUMENT
 ANSWERS = ITEMS * 3 * 3  # arms, conditions
@@ -48,8 +48,8 @@ async def test_the_report_says_what_was_measured_on_what(bench: Bench) -> None:
     assert (report.dataset.items, report.dataset.clusters) == (ITEMS, DOCUMENTS)
     assert report.counts.model_dump() == {"items": ITEMS, "answers": ANSWERS, "unscored": 0}
     assert [arm.sha256 for arm in report.arms] == [None, SHA, SHA]
-    assert {proof.adapter for proof in report.adapter_proofs} == {
-        arm.adapter for arm in report.arms if arm.adapter
+    assert {(proof.adapter, proof.replica) for proof in report.adapter_proofs} == {
+        (arm.adapter, replica) for arm in report.arms if arm.adapter for replica in REPLICAS
     }
     assert report.retrieval is not None
     assert report.retrieval.hit == 1.0
@@ -72,7 +72,7 @@ async def test_retrieval_happens_once_an_item_and_every_arm_is_given_the_same(
 
 
 async def test_arms_are_asked_side_by_side_and_take_turns_to_be_first(bench: Bench) -> None:
-    bench.settings.answer_concurrency = 1
+    bench.settings.max_concurrency = 1
     bench.put(conditions=["retrieved"])
     await bench.run()
     order = bench.world.asked_order
@@ -234,6 +234,24 @@ async def test_distractors_hold_no_gold_and_as_many_passages(bench: Bench) -> No
     assert found["rag", "distractors", "contains_answer"].base == 0.0
 
 
+async def test_under_all_four_conditions_each_is_given_its_own_passages(bench: Bench) -> None:
+    conditions = ["closed_book", "retrieved", "oracle", "distractors"]
+    bench.put(conditions=conditions, retrieval={"distractors": "gold_among"})
+    report = report_of(await bench.run())
+    assert report.conditions == conditions
+    assert report.counts.answers == ITEMS * 4 * 3
+    gold = {item["id"]: item["evidence_ids"][0] for item in bench.world.items}
+    given: dict[str, set[int]] = {}
+    for answer in bench.answers():
+        given.setdefault(answer.condition, set()).add(len(answer.passage_ids))
+        held = gold[answer.item_id] in answer.passage_ids
+        assert held == (answer.condition != "closed_book")
+    assert given == {"closed_book": {0}, "retrieved": {3}, "oracle": {1}, "distractors": {3}}
+    found = {(c.arm, c.condition, c.metric): c for c in report.comparisons}
+    assert found["qa", "distractors", "contains_answer"].verdict == "HURTS"
+    assert {effect.arm for effect in report.diff_in_diff} == {"qa", "rag"}
+
+
 async def test_questions_about_one_paper_are_searched_in_it(bench: Bench) -> None:
     for item, passage in zip(bench.world.items, bench.world.passages, strict=True):
         item["doc_id"] = passage.doc_id
@@ -300,3 +318,64 @@ async def test_the_same_answers_give_the_same_report(bench: Bench) -> None:
     bench.put("exp_1")
     bench.put("exp_2")
     assert figures(await bench.run("exp_1")) == figures(await bench.run("exp_2"))
+
+
+async def test_what_one_experiment_asked_another_is_told_without_asking(bench: Bench) -> None:
+    bench.put("exp_1")
+    first = report_of(await bench.run("exp_1"))
+    asked = len(bench.world.asked_order)
+    bench.put("exp_2")
+    bench.put("exp_3", conditions=["closed_book"], sampling={"max_tokens": 32})
+    second = report_of(await bench.run("exp_2"))
+    assert len(bench.world.asked_order) == asked == ANSWERS
+    assert second.comparisons == first.comparisons
+    assert [a.text for a in bench.answers("exp_2")] == [a.text for a in bench.answers("exp_1")]
+    assert [a.citations for a in bench.answers("exp_2")] == [
+        a.citations for a in bench.answers("exp_1")
+    ]
+    await bench.run("exp_3")
+    assert len(bench.world.asked_order) == asked + ITEMS * 3
+
+
+async def test_arms_of_the_same_weights_are_asked_once(bench: Bench) -> None:
+    bench.put(arms=[{"name": "base", "model": BASE}, {"name": "again", "model": BASE}])
+    report = report_of(await bench.run())
+    assert report.counts.answers == ITEMS * 3 * 2
+    assert set(bench.world.answered.values()) == {1}
+
+
+async def test_an_answer_that_never_came_is_asked_again_by_the_next(bench: Bench) -> None:
+    bench.world.refusal = lambda ask: InvalidRequest("No.") if ask.model == BAD else None
+    bench.put("exp_1", conditions=["closed_book"])
+    assert report_of(await bench.run("exp_1")).counts.unscored == ITEMS
+    bench.world.refusal = lambda _: None
+    bench.put("exp_2", conditions=["closed_book"])
+    assert report_of(await bench.run("exp_2")).counts.unscored == 0
+    assert set(bench.world.answered.values()) == {1}
+
+
+async def test_repeats_are_asked_with_seeds_of_their_own_and_averaged_in_their_item(
+    bench: Bench,
+) -> None:
+    speak = bench.world.speak
+    seeds: set[int | None] = set()
+
+    def lucky(ask: RagAsk) -> str:
+        seeds.add(ask.seed)
+        return speak(ask) if ask.seed == 7 else "I do not know."
+
+    bench.world.speak = lucky
+    sampling = {"temperature": 1.0, "seeds": [7, 3], "repeats": 2}
+    bench.put(conditions=["oracle"], sampling=sampling)
+    report = report_of(await bench.run())
+    assert seeds == {7, 3}
+    assert report.counts.answers == ITEMS * 3 * 2
+    found = {(c.arm, c.metric): c for c in report.comparisons}
+    assert found["rag", "contains_answer"].n == ITEMS
+    assert found["rag", "contains_answer"].base == 0.5
+    assert "McNemar" not in (found["rag", "contains_answer"].note or "")
+    assert {answer.repeat for answer in bench.answers()} == {0, 1}
+    asked = len(bench.world.asked_order)
+    bench.put("exp_2", conditions=["oracle"], sampling=sampling | {"seeds": [7, 4]})
+    await bench.run("exp_2")
+    assert len(bench.world.asked_order) == asked + ITEMS * 3

@@ -11,6 +11,7 @@ from services.common.contracts.evaluator import (
     Verdict,
 )
 from services.common.contracts.generator import Adapter, AdapterProof, Condition
+from services.common.contracts.judge import ReportJudge
 from services.common.contracts.trainer import AdapterRecord, FineTuningJob, JobEvent
 
 AT = 1_790_000_000
@@ -123,9 +124,59 @@ def report(experiment_id: str) -> Report:
                 "versions": {},
             },
             "spec": asked,
+            "judge": judge(),
             "prompt_template_sha256": "ee" * 32,
             "warnings": ["One answer could not be scored."],
             "rows": "rows.jsonl",
+        }
+    )
+
+
+def judge() -> ReportJudge:
+    """One that has not passed its exam."""
+    return ReportJudge.model_validate(
+        {
+            "model": "smollm2",
+            "adapter_sha256": None,
+            "prompt_sha256": "ee" * 32,
+            "runs": 10,
+            "temperature": 1.0,
+            "qualification": {
+                "judge_sha256": "ab" * 32,
+                "qualified": False,
+                "reasons": ["It ranks answers no better than chance."],
+            },
+            "decides": False,
+            "stand_in": "token_f1",
+            "criteria": [],
+            "figures": [
+                {
+                    "arm": "qa",
+                    "condition": "retrieved",
+                    "metric": "accuracy",
+                    "n": 44,
+                    "unscored": 1,
+                    "mean": 3.21,
+                    "spread": 0.4,
+                    "weighted": None,
+                    "low": 3.16,
+                    "high": 3.25,
+                    "unparsable": 0.022,
+                }
+            ],
+            "preferences": [
+                {
+                    "arm": "qa",
+                    "baseline": "base",
+                    "condition": "retrieved",
+                    "wins": 5,
+                    "losses": 30,
+                    "ties": 10,
+                    "disagreed": 7,
+                    "unscored": 0,
+                    "p": 0.0001,
+                }
+            ],
         }
     )
 

@@ -71,6 +71,17 @@ def test_an_experiment_page_shows_verdict_table_forest_and_warnings(
         assert f'href="/v1/experiments/{experiment_id}/{form}"' in text
 
 
+def test_an_experiment_page_shows_what_a_judge_scored_and_whether_it_decides(
+    client: TestClient, experiment_id: str
+) -> None:
+    text = client.get(f"/experiments/{experiment_id}").text
+    assert "<strong>Not qualified</strong>: its scores decide nothing." in text
+    assert "It ranks answers no better than chance." in text
+    assert "3.16 to 3.25" in text
+    assert "2.2 %" in text
+    assert "Ties" in text
+
+
 def test_the_answers_of_all_arms_stand_side_by_side_the_baseline_first(
     client: TestClient, experiment_id: str
 ) -> None:

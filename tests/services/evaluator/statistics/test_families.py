@@ -1,14 +1,12 @@
-"""Corrections, exact tests and power, against statsmodels and by simulation."""
+"""Corrections and exact tests, against statsmodels."""
 
 import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 
 from services.evaluator.statistics.binary import flips
 from services.evaluator.statistics.multiplicity import benjamini_hochberg, holm
-from services.evaluator.statistics.power import items_needed
 
 P = [0.001, 0.04, 0.02, 0.9, 0.011]
 
@@ -46,30 +44,3 @@ def test_flips_are_counted_and_tested_as_statsmodels_does() -> None:
     assert (found.gained, found.lost) == (3, 12)
     assert found.p == pytest.approx(float(mcnemar([[18, 12], [3, 17]], exact=True).pvalue))
     assert flips([1, 0], [1, 0]).p == 1.0
-
-
-def test_the_items_needed_are_those_of_a_paired_t_test() -> None:
-    n, deviation, diff = 100, 1.0, 0.15
-    needed = items_needed(
-        n=n, standard_error=deviation / np.sqrt(n), diff=diff, margin=0.05, alpha=0.05
-    )
-    theirs = TTestPower().solve_power(effect_size=diff / deviation, alpha=0.05, power=0.8)
-    assert needed == pytest.approx(theirs, rel=0.02)
-
-
-def test_where_a_difference_is_small_equivalence_is_what_would_settle_it() -> None:
-    common = {"n": 100, "standard_error": 0.04, "margin": 0.05, "alpha": 0.05}
-    tiny = items_needed(diff=0.001, **common)  # type: ignore[arg-type]
-    assert tiny is not None
-    assert tiny == items_needed(diff=-0.001, **common)  # type: ignore[arg-type]
-    assert 400 < tiny < 1_000
-    assert items_needed(n=100, standard_error=0.0, diff=0.1, margin=0.05, alpha=0.05) is None
-
-
-def test_as_many_items_as_needed_do_settle_it_four_times_in_five() -> None:
-    needed = items_needed(n=100, standard_error=0.1, diff=0.2, margin=0.05, alpha=0.05)
-    assert needed is not None
-    generator = np.random.default_rng(9)
-    samples = generator.normal(0.2, 1, (2_000, needed))
-    z = samples.mean(axis=1) / (samples.std(axis=1, ddof=1) / np.sqrt(needed))
-    assert (np.abs(z) > 1.96).mean() == pytest.approx(0.8, abs=0.03)

@@ -1,0 +1,331 @@
+"""Runs one run of an eval to its end, from wherever an earlier worker left it."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import structlog
+from pydantic import TypeAdapter
+from sqlalchemy.orm import Session
+
+from services.common import leases
+from services.common.db import Database
+from services.common.errors import FineproofError
+from services.evaluator import cache
+from services.evaluator.concurrency import Concurrency
+from services.evaluator.evals import storage
+from services.evaluator.evals.asking import Asker, Said, find_served
+from services.evaluator.evals.endings import end
+from services.evaluator.evals.grading.grades import AnyGrader, Grade, Means, grade
+from services.evaluator.evals.grading.sandbox import sandbox_at
+from services.evaluator.evals.items import ReadItem, read_lines, schema_of
+from services.evaluator.evals.models import OutputItemRow, RunRow
+from services.evaluator.evals.naming import models_of
+from services.evaluator.evals.sampling import failed_sample, request_of, sample_of
+from services.evaluator.evals.schemas import (
+    CompletionsSource,
+    DataSource,
+    DataSourceConfig,
+    FileId,
+    Json,
+    JsonlSource,
+    ResponsesSource,
+)
+from services.evaluator.evals.tally import Status, Tally
+from services.evaluator.evals.wording import Unfilled
+from services.evaluator.metrics.similarity import Similarity
+from services.evaluator.peers import ConnectPeers, Peers
+from services.evaluator.settings import EvaluatorSettings
+from services.evaluator.turns import LeaseLost, Turn, spend
+
+log = structlog.get_logger(__name__)
+
+ITEMS_AT_ONCE = 200  # read in one transaction
+OUTCOMES_AT_ONCE = 32  # kept in one transaction
+_WAIT_SECONDS = 0.5  # for a batch to fill
+
+CONFIG: TypeAdapter[DataSourceConfig] = TypeAdapter(DataSourceConfig)
+CRITERIA: TypeAdapter[list[AnyGrader]] = TypeAdapter(list[AnyGrader])
+SOURCE: TypeAdapter[DataSource] = TypeAdapter(DataSource)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run as it was asked for, in this worker's turn."""
+
+    turn: Turn
+    peers: Peers
+    settings: EvaluatorSettings
+    config: DataSourceConfig
+    criteria: Sequence[AnyGrader]
+    source: JsonlSource | CompletionsSource | ResponsesSource
+    tally: Tally
+    items: int | None
+
+    @property
+    def run_id(self) -> str:
+        return self.turn.row_id
+
+
+async def run_eval(
+    run_id: str,
+    *,
+    db: Database,
+    settings: EvaluatorSettings,
+    connect: ConnectPeers,
+) -> None:
+    """Take the run if nobody has it, and go on to its end.
+
+    Returns quietly when another worker has it, when it is finished, and when it is canceled on
+    the way. What fails it for good is written into its ``error``; a database that stays away is
+    raised, and the next worker goes on once the lease has run out.
+    """
+    turn = Turn(db=db, table=RunRow, row_id=run_id, owner=leases.this_worker())
+    with db.transaction() as session:
+        if not leases.claim(session, RunRow, run_id, owner=turn.owner, statuses=storage.ACTIVE):
+            return
+    with structlog.contextvars.bound_contextvars(eval_run=run_id):
+        async with connect(settings) as peers:
+
+            async def work() -> None:
+                await _all_of(_work_of(turn, peers, settings))
+
+            await spend(
+                turn,
+                work,
+                lambda session, code, message: end(
+                    session,
+                    run_id,
+                    "failed",
+                    settings.webhooks,
+                    error={"code": code, "message": message},
+                ),
+            )
+
+
+def _work_of(turn: Turn, peers: Peers, settings: EvaluatorSettings) -> Work:
+    with turn.db.transaction() as session:
+        run, of = storage.run_of(session, turn.row_id)
+    if run.attempts > settings.max_attempts:
+        raise FineproofError(
+            f"Given up after {settings.max_attempts} workers died on it.", code="too_many_attempts"
+        )
+    criteria = CRITERIA.validate_python(of.criteria)
+    return Work(
+        turn=turn,
+        peers=peers,
+        settings=settings,
+        config=CONFIG.validate_python(of.config),
+        criteria=criteria,
+        source=SOURCE.validate_python(run.data_source),
+        tally=Tally.load(run.tally, [criterion.name for criterion in criteria]),
+        items=run.items,
+    )
+
+
+async def _all_of(work: Work) -> None:
+    await work.turn.write(
+        lambda session: storage.set_fields(session, work.run_id, status="in_progress")
+    )
+    if work.items is None:
+        await _read(work)
+    patience = work.settings.answer_patience_s
+    served = await find_served(
+        models_of(work.criteria, work.source), work.peers, patience_s=patience
+    )
+    asker = Asker(
+        work.turn.db,
+        work.peers,
+        served,
+        concurrency=Concurrency(
+            start=work.settings.answer_concurrency, most=work.settings.max_concurrency
+        ),
+        patience_s=patience,
+    )
+    model = work.settings.embedding_model
+    async with sandbox_at(work.settings.python_sandbox_url) as sandbox:
+        means = Means(asker, Similarity(model) if model else None, sandbox)
+        await _Grading(work, asker, means).all_items()
+    await work.turn.write(
+        lambda session: end(session, work.run_id, "completed", work.settings.webhooks)
+    )
+    log.info("completed", **work.tally.counts.model_dump())
+
+
+async def _read(work: Work) -> None:
+    """Bring a file's items in; those that an earlier turn brought are there already."""
+    source = work.source.source
+    assert isinstance(source, FileId), "an inline source comes with its items"
+    schema = schema_of(work.config)
+    read = 0
+    batch: list[ReadItem] = []
+
+    async def keep() -> None:
+        await work.turn.write(lambda session: storage.add_items(session, work.run_id, batch))
+        batch.clear()
+
+    async with work.peers.trainer.file_lines(source.id) as lines:
+        async for item in read_lines(lines, schema):
+            batch.append(item)
+            read += 1
+            if read > work.settings.max_items:
+                raise FineproofError(
+                    f"A run has at most {work.settings.max_items} items.", code="too_many_items"
+                )
+            if len(batch) == ITEMS_AT_ONCE:
+                await keep()
+    if batch:
+        await keep()
+    await work.turn.write(lambda session: storage.set_fields(session, work.run_id, items=read))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    row: Json
+    status: Status
+    asked: list[Said]
+
+
+class _Grading:
+    """Items go from a planner to graders, outcomes from them to a keeper, through two queues."""
+
+    def __init__(self, work: Work, asker: Asker, means: Means) -> None:
+        self.work = work
+        self.asker = asker
+        self.means = means
+        self.at_once = work.settings.max_concurrency
+        self.items: asyncio.Queue[OutputItemRow | None] = asyncio.Queue(self.at_once)
+        self.outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue(2 * self.at_once)
+
+    async def all_items(self) -> None:
+        async with asyncio.TaskGroup() as keeping:
+            keeping.create_task(self._keep())
+            async with asyncio.TaskGroup() as grading:
+                grading.create_task(self._plan())
+                for _ in range(self.at_once):
+                    grading.create_task(self._grade_on())
+            await self.outcomes.put(None)
+
+    async def _plan(self) -> None:
+        start = 0
+        while page := await self.work.turn.write(
+            lambda session: storage.pending(session, self.work.run_id, start, ITEMS_AT_ONCE)  # noqa: B023
+        ):
+            for row in page:
+                await self.items.put(row)
+            start = page[-1].ordinal + 1
+        for _ in range(self.at_once):
+            await self.items.put(None)
+
+    async def _grade_on(self) -> None:
+        while (row := await self.items.get()) is not None:
+            await self.outcomes.put(await outcome_of(self.work, row, self.asker, self.means))
+
+    async def _keep(self) -> None:
+        writing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                batch, ended = await self._gather()
+                if batch:
+                    writing = asyncio.create_task(self.work.turn.write(self._step(batch)))
+                    await asyncio.shield(writing)
+                if ended:
+                    return
+        except asyncio.CancelledError:
+            if writing is not None:  # its counts are in those of what comes after it
+                await asyncio.wait([writing])
+            # What is answered was paid for: keep it, so that the next turn need not ask again.
+            late = self._rest()
+            with contextlib.suppress(LeaseLost):
+                self.work.turn.write_now(self._step(late))
+            raise
+
+    async def _gather(self) -> tuple[list[Outcome], bool]:
+        """Outcomes for one transaction, and whether they are the last."""
+        batch = [first] if (first := await self.outcomes.get()) is not None else []
+        if not batch:
+            return [], True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT_SECONDS):
+                while len(batch) < OUTCOMES_AT_ONCE:
+                    outcome = await self.outcomes.get()
+                    if outcome is None:
+                        return batch, True
+                    batch.append(outcome)
+        return batch, False
+
+    def _rest(self) -> list[Outcome]:
+        rest = []
+        while not self.outcomes.empty():
+            if (outcome := self.outcomes.get_nowait()) is not None:
+                rest.append(outcome)
+        return rest
+
+    def _step(self, batch: list[Outcome]) -> Callable[[Session], None]:
+        for outcome in batch:
+            self.work.tally.add(outcome.status, outcome.row["results"], outcome.asked)
+        tally, fresh = self.work.tally.dump(), self.asker.take_fresh()
+
+        def step(session: Session) -> None:
+            if batch:
+                storage.write_outcomes(session, [outcome.row for outcome in batch])
+                storage.set_fields(session, self.work.run_id, tally=tally)
+            cache.put_many(session, fresh)
+
+        return step
+
+
+async def outcome_of(work: Work, row: OutputItemRow, asker: Asker, means: Means) -> Outcome:
+    """Ask, and grade what was said; what goes wrong with this item alone is in its outcome."""
+    asked: list[Said] = []
+    sample = row.given
+    if not isinstance(work.source, JsonlSource):
+        try:
+            body = request_of(work.source, row.item)
+            said = await asker.ask(body)
+        except Unfilled as error:
+            return _unanswered(work, row, "unfilled_template", str(error))
+        except FineproofError as error:
+            if error.code == "adapter_mismatch":
+                raise
+            return _unanswered(work, row, error.code, error.message)
+        asked.append(said)
+        sample = sample_of(body, said)
+    names: Json = {"item": row.item} | ({"sample": sample} if sample is not None else {})
+    grades = await asyncio.gather(*(grade(each, names, means) for each in work.criteria))
+    results = [_result(g, each) for g, each in zip(grades, work.criteria, strict=True)]
+    asked += chain.from_iterable(g.asked for g in grades)
+    status: Status = "pass"
+    if any(g.score is None for g in grades):
+        status = "error"
+    elif not all(g.passed for g in grades):
+        status = "fail"
+    return _outcome(row, status, results, sample, asked)
+
+
+def _unanswered(work: Work, row: OutputItemRow, code: str, message: str) -> Outcome:
+    """Nothing was said: every criterion is unscored."""
+    blank = Grade(None, False, f"{code}: {message}")
+    assert not isinstance(work.source, JsonlSource)
+    sample = failed_sample(work.source.model, code, message)
+    return _outcome(row, "error", [_result(blank, each) for each in work.criteria], sample, [])
+
+
+def _outcome(
+    row: OutputItemRow, status: Status, results: list[Json], sample: Json | None, asked: list[Said]
+) -> Outcome:
+    kept = {"id": row.id, "status": status, "results": results, "sample": sample}
+    return Outcome(kept, status, asked)
+
+
+def _result(of: Grade, criterion: AnyGrader) -> Json:
+    result = {
+        "name": criterion.name,
+        "type": f"{criterion.type.replace('_', '-')}-grader",
+        "passed": of.passed,
+        "score": of.score,
+        "sample": of.sample,
+    }
+    return result | ({"error": of.error.replace("\x00", "\ufffd")} if of.error else {})

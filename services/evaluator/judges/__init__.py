@@ -1,0 +1,1 @@
+"""Judges: models that grade answers, and the exam that says whether to believe them."""

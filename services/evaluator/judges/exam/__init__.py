@@ -1,0 +1,1 @@
+"""The exam of a judge: answers of known order, and what a judge makes of them."""

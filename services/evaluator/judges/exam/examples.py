@@ -1,0 +1,31 @@
+"""Training examples for a judge: its own serving prompt, and the score as the completion."""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+
+from services.common.contracts.exam import PLAIN_STEPS, ExamplesCreate
+from services.evaluator.judges.criteria import BUILT_IN
+from services.evaluator.judges.exam.building import LEVELS, build
+from services.evaluator.judges.exam.figures import placed
+from services.evaluator.judges.exam.sitting import subject_of
+from services.evaluator.judges.prompts import form
+from services.evaluator.schemas import ItemLine
+
+
+def example_lines(items: Sequence[ItemLine], ask: ExamplesCreate) -> Iterator[bytes]:
+    """Chats as JSON lines, in an order drawn by the seed: right answers get the highest score of
+    the scale, wrong ones the lowest, and those cut short the middle one."""
+    criterion = BUILT_IN[ask.metric]
+    steps = tuple(ask.steps or PLAIN_STEPS[ask.metric])
+    paper = build(items, seed=ask.seed, max_items=ask.max_items, wording="training")
+    answers = [answer for answer in paper.answers if placed(answer, ask.metric)]
+    random.Random(ask.seed).shuffle(answers)  # noqa: S311 - an order is no secret
+    span, top = criterion.highest - criterion.lowest, max(LEVELS.values())
+    for answer in answers:
+        score = criterion.lowest + span * LEVELS[answer.kind] // top
+        messages = [
+            *form(criterion, steps, subject_of(answer, criterion)),
+            {"role": "assistant", "content": str(score)},
+        ]
+        yield json.dumps({"messages": messages}, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,131 @@
+"""What a report says of its judge: figures by arm and condition, preferences, warnings."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Protocol
+
+from scipy.stats import binomtest
+
+from services.common.contracts.evaluator import ExperimentCreate
+from services.common.contracts.generator import Condition
+from services.common.contracts.judge import (
+    JudgeAsk,
+    JudgeFigure,
+    Judgment,
+    Preference,
+    Preferred,
+    ReportJudge,
+)
+from services.evaluator.judges.criteria import Criterion, criteria_of
+from services.evaluator.judges.judgments import figure, unjudged
+
+
+class Judged(Protocol):
+    """An answer; ``judgments`` is None where no judge had its turn."""
+
+    @property
+    def arm(self) -> str: ...
+    @property
+    def condition(self) -> Condition: ...
+    @property
+    def failed(self) -> bool: ...
+    @property
+    def judgments(self) -> Mapping[str, Judgment] | None: ...
+    @property
+    def preference(self) -> Preferred | None: ...
+
+
+def judge_figures(
+    judge: ReportJudge | None, spec: ExperimentCreate, answers: Sequence[Judged]
+) -> ReportJudge | None:
+    """The judge with its figures; answers that never came are no fault of its."""
+    if judge is None or spec.judge is None:
+        return None
+    if not judge.decides and not spec.judge.score_unqualified:
+        return judge
+    cells: dict[tuple[str, Condition], list[Judged]] = {}
+    for answer in answers:
+        if not answer.failed:
+            cells.setdefault((answer.arm, answer.condition), []).append(answer)
+    return judge.model_copy(
+        update={
+            "figures": _figures(spec.judge, spec, cells),
+            "preferences": _preferences(spec, cells) if spec.judge.pairwise else [],
+        }
+    )
+
+
+Cells = Mapping[tuple[str, Condition], Sequence[Judged]]
+
+
+def _figures(ask: JudgeAsk, spec: ExperimentCreate, cells: Cells) -> list[JudgeFigure]:
+    found: list[JudgeFigure] = []
+    for criterion, arm, condition in product(criteria_of(ask), spec.arms, spec.conditions):
+        answers = cells.get((arm.name, condition), ())
+        judgments = [j for a in answers if (j := _of(a, criterion, ask)) is not None]
+        if judgments:
+            found.append(
+                figure(judgments, arm=arm.name, condition=condition, metric=criterion.name)
+            )
+    return found
+
+
+def _of(answer: Judged, criterion: Criterion, ask: JudgeAsk) -> Judgment | None:
+    """None where the criterion says nothing of the answer: faithfulness without passages."""
+    if answer.judgments is None:
+        return unjudged(ask.runs, criterion, "the judge did not have its turn")
+    return answer.judgments.get(criterion.name)
+
+
+def _preferences(spec: ExperimentCreate, cells: Cells) -> list[Preference]:
+    found: list[Preference] = []
+    for arm, condition in product(spec.arms, spec.conditions):
+        told = [
+            answer.preference
+            for answer in cells.get((arm.name, condition), ())
+            if answer.preference is not None
+        ]
+        if told:
+            found.append(preference_of(told, arm.name, spec.baseline, condition))
+    return found
+
+
+def preference_of(
+    told: Sequence[Preferred], arm: str, baseline: str, condition: Condition
+) -> Preference:
+    """Wins and losses with an exact two-sided sign test's p; ties are left out of it."""
+    wins = sum(one.better == "arm" for one in told)
+    losses = sum(one.better == "baseline" for one in told)
+    unscored = sum(one.error is not None for one in told)
+    return Preference(
+        arm=arm,
+        baseline=baseline,
+        condition=condition,
+        wins=wins,
+        losses=losses,
+        ties=len(told) - wins - losses - unscored,
+        disagreed=sum(one.disagreed for one in told),
+        unscored=unscored,
+        p=float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
+    )
+
+
+def judge_warnings(judge: ReportJudge | None, spec: ExperimentCreate) -> list[str]:
+    """What a reader should know of ``judge_figures``'s figures before believing them."""
+    if judge is None or spec.judge is None:
+        return []
+    found: list[str] = []
+    if not judge.decides:
+        why = " ".join(judge.qualification.reasons)
+        held = [name for name in spec.metrics if name in spec.judge.names]
+        shown = spec.judge.score_unqualified
+        done = "its scores are shown and decide nothing" if shown else "it was not let score"
+        instead = f"; {judge.stand_in} decides in place of {', '.join(held)}" if held else ""
+        found.append(f"Judge {judge.model} is not qualified: {done}{instead}. {why}".rstrip())
+    return found + [
+        f"{one.unscored} of {one.n + one.unscored} answers of {one.arm} under {one.condition} have "
+        f"no {one.metric} from the judge; counted at their worst and best, its mean is between "
+        f"{one.low:.2f} and {one.high:.2f}."
+        for one in judge.figures
+        if one.unscored
+    ]

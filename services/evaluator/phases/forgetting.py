@@ -1,0 +1,121 @@
+"""The forgetting panel: the same general questions to every arm, closed book."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from sqlalchemy.orm import Session
+
+from services.common.contracts.budget import Spent
+from services.common.contracts.generator import RagAnswer
+from services.common.errors import InvalidRequest
+from services.evaluator import cache, panel, storage
+from services.evaluator.forgetting import PanelAnswer
+from services.evaluator.items import read_items, to_row
+from services.evaluator.metrics import score_all, unscored
+from services.evaluator.models import Item
+from services.evaluator.peers import patiently
+from services.evaluator.phases.answering import ask, spent_on
+from services.evaluator.phases.answers import Said, answered
+from services.evaluator.phases.proving import ProvenArm
+from services.evaluator.phases.questions import Question
+from services.evaluator.run import Run
+from services.evaluator.spending import check, plus
+from services.evaluator.turns import Pace
+
+MOST_ITEMS = 1_000
+AT_ONCE = 40  # questions asked, and kept in one transaction
+
+
+async def recall(run: Run, arms: Sequence[ProvenArm]) -> None:
+    """Ask every arm the panel, if the experiment has one. What was asked before is in the cache."""
+    if run.spec.forgetting is None:
+        return
+    items = await _items(run)
+    pace = Pace(done=0, total=len(items) * len(arms))
+    await run.enter("forgetting", done=0, total=pace.total)
+    kept: list[PanelAnswer] = []
+    for start in range(0, len(items), AT_ONCE):
+        for arm in arms:  # side by side: a drift of the server hits them alike
+            kept += await _ask(run, arm, items[start : start + AT_ONCE], pace)
+    await run.write(
+        lambda session: storage.set_fields(
+            session, run.experiment_id, panel=[one.model_dump() for one in kept]
+        )
+    )
+
+
+async def _items(run: Run) -> list[Item]:
+    async def read() -> list[Item]:
+        async with _lines(run) as lines:
+            asked = await read_items(lines, most=MOST_ITEMS)
+        return [Item(**to_row(item, n, found=(), stored={}, k=1)) for n, item in enumerate(asked)]
+
+    try:
+        return await patiently(read, seconds=run.settings.answer_patience_s)
+    except InvalidRequest as error:
+        raise InvalidRequest(
+            f"The forgetting panel: {error.message}", code=error.code, param="forgetting.file_id"
+        ) from error
+
+
+@asynccontextmanager
+async def _lines(run: Run) -> AsyncIterator[AsyncIterator[str]]:
+    asked = run.spec.forgetting
+    if asked is None or asked.file_id is None:
+        yield panel.lines()
+        return
+    async with run.peers.trainer.file_lines(asked.file_id) as lines:
+        yield lines
+
+
+async def _ask(run: Run, arm: ProvenArm, items: Sequence[Item], pace: Pace) -> list[PanelAnswer]:
+    questions = [Question(item, "closed_book", arm, 0, run.spec.sampling) for item in items]
+    known = await run.write(
+        lambda session: cache.get_many(session, [one.cache_key for one in questions])
+    )
+
+    async def said(question: Question) -> Said:
+        before = known.get(question.cache_key)
+        if before is not None:
+            return answered(question, RagAnswer.model_validate(before))
+        return (await ask(run, [question]))[0]
+
+    async with asyncio.TaskGroup() as asking:
+        tasks = [asking.create_task(said(question)) for question in questions]
+    answers = [task.result() for task in tasks]
+    samples = [one.sample for one in answers if one.sample is not None]
+    scores = iter(await asyncio.to_thread(score_all, samples, run.similarity))
+    pace.done += len(answers)
+    spent = plus(*(spent_on(one, run.spec.prices) for one in answers))
+    fresh = {
+        question.cache_key: one.fresh.model_dump(mode="json")
+        for question, one in zip(questions, answers, strict=True)
+        if one.fresh is not None
+    }
+
+    seconds = pace.lap()
+
+    def keep(session: Session) -> Spent:
+        cache.put_many(session, fresh)
+        storage.set_fields(
+            session, run.experiment_id, done=pace.done, seconds_left=pace.seconds_left()
+        )
+        storage.add_seconds(session, run.experiment_id, "forgetting", seconds)
+        return storage.add_spent(session, run.experiment_id, spent)
+
+    check(run.spec.budget, await run.write(keep))
+    return [
+        PanelAnswer(
+            arm=arm.name,
+            training_seed=arm.training_seed or 0,
+            item_id=question.item.item_id,
+            cluster=question.item.cluster,
+            question=question.item.question,
+            reference=question.item.reference,
+            text=one.row["text"],
+            scores=next(scores) if one.sample is not None else unscored(),
+            error=one.row["error"],
+        )
+        for question, one in zip(questions, answers, strict=True)
+    ]

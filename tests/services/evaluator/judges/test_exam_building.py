@@ -1,0 +1,138 @@
+"""Exams are made of a data set by rules that anyone can repeat."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from services.common.text import squad_normalise
+from services.evaluator.judges.exam.building import LEVELS, ExamAnswer, Paper, build
+from services.evaluator.judges.exam.forms import FRAMES, INJECTIONS, cut_short, rephrased, swapped
+from services.evaluator.schemas import ItemLine
+from tests.services.evaluator.judges.graders import items
+
+
+def line(answer: str, **fields: object) -> ItemLine:
+    return ItemLine.model_validate({"id": "i", "question": "Q?", "answer": answer} | fields)
+
+
+def by_kind(paper: Paper, item_id: str) -> dict[str, ExamAnswer]:
+    return {answer.kind: answer for answer in paper.answers if answer.item_id == item_id}
+
+
+def draw() -> random.Random:
+    return random.Random(7)
+
+
+def test_each_question_makes_an_answer_of_every_kind_its_text_allows() -> None:
+    paper = build(items(), seed=1)
+    kinds = Counter(answer.kind for answer in paper.answers)
+    assert set(kinds) == set(LEVELS)
+    assert (kinds["reference"], kinds["paraphrase"], kinds["truncation"]) == (40, 40, 40)
+    assert min(kinds.values()) > 30
+    one = by_kind(paper, "i-3-1")
+    assert one["reference"].answer == one["reference"].reference
+    assert len(one["truncation"].answer) < len(one["reference"].answer)
+    assert one["reference"].answer.startswith(one["truncation"].answer)
+    assert one["injected"].answer.startswith(one["another"].answer.rstrip("."))
+
+
+def test_the_same_data_in_any_order_make_the_same_paper_and_a_seed_another() -> None:
+    data = items()
+    paper = build(data, seed=1)
+    assert build(data[::-1], seed=1) == paper
+    assert build(data, seed=2).sha256 != paper.sha256
+    changed = [data[0].model_copy(update={"question": "Who?"}), *data[1:]]
+    assert build(changed, seed=1).sha256 != paper.sha256
+
+
+def test_more_items_add_to_a_paper_and_change_nothing_of_it() -> None:
+    data = items()
+    few, more = build(data, seed=1, max_items=10), build(data, seed=1, max_items=15)
+    assert more.answers[: len(few.answers)] == few.answers
+    assert len({answer.item_id for answer in few.answers}) == 10
+
+
+def test_a_wrong_answer_is_another_documents_and_never_right_by_chance() -> None:
+    data = [
+        line("Paris", id="a", doc_id="1", aliases=["City of Light"]),
+        line("Paris, France", id="b", doc_id="2"),
+        line("the City of Light", id="c", doc_id="3"),
+        line("Berlin", id="d", doc_id="1"),
+        line("Rome", id="e", doc_id="4"),
+    ]
+    for seed in range(20):
+        wrong = by_kind(build(data, seed=seed), "a")["another"]
+        assert "Rome" in wrong.answer
+
+
+def test_where_all_answers_are_alike_there_is_no_wrong_one() -> None:
+    data = [line("Yes", id="a"), line("yes, it is", id="b"), line("Yes.", id="c")]
+    kinds = by_kind(build(data, seed=0), "a")
+    assert "another" not in kinds
+    assert "injected" not in kinds
+    assert "no" in squad_normalise(kinds["swapped"].answer).split()
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("216", "216"),
+        ("1,268 tweets", "1,268 tweets"),
+        ("7 July 1776", "7 July 1776"),
+        ("12.50 euros", "12.50 euros"),
+        ("Three", "Three"),
+        ("no", "no"),
+        ("the Soviet Union", "the Soviet Union"),
+    ],
+)
+def test_a_swap_changes_a_number_a_name_or_the_yes_of_an_answer(answer: str, right: str) -> None:
+    changed = swapped(answer, [squad_normalise(right)], ["Judy Collins"], draw())
+    assert changed is not None
+    assert squad_normalise(changed) != squad_normalise(answer)
+    assert len(changed.split()) == len(answer.split())
+
+
+def test_a_swap_that_leaves_an_accepted_answer_standing_is_none() -> None:
+    rights = [squad_normalise("14 December 1972 UTC"), squad_normalise("December")]
+    assert swapped("14 December 1972 UTC", rights, [], draw()) is None
+    assert swapped("cadmium", ["cadmium"], ["Judy Collins"], draw()) is None
+
+
+def test_wrong_answers_stand_in_frames_as_right_ones_do() -> None:
+    wrong = [a for a in build(items(60, 1), seed=1).answers if a.kind == "another"]
+    own = {item.answer for item in items(60, 1)}
+    bare = sum(answer.answer in own for answer in wrong)
+    assert 0.3 < bare / len(wrong) < 0.7
+
+
+def test_what_is_short_or_whole_after_a_cut_is_not_cut() -> None:
+    assert cut_short("the nasal septum", []) is None
+    assert cut_short("It is TP53, a gene on the seventeenth chromosome", ["TP53"]) is None
+    assert cut_short("First this. Then that. Then more. The end.", []) == "First this. Then that"
+
+
+def test_an_alias_is_a_paraphrase_when_it_says_the_same() -> None:
+    assert rephrased("216", ["216 countries"], draw(), "exam") == ("216 countries", True)
+    framed, in_data = rephrased("the Soviet Union", ["the United States"], draw(), "exam")
+    assert not in_data
+    assert "the Soviet Union" in framed
+    assert rephrased("23 hours of data", ["1000 hours of data"], draw(), "exam")[1] is False
+
+
+def test_a_judge_is_never_examined_on_the_words_it_was_trained_with() -> None:
+    assert not set(INJECTIONS["exam"]) & set(INJECTIONS["training"])
+    assert not {frame for group in FRAMES["exam"] for frame in group} & {
+        frame for group in FRAMES["training"] for frame in group
+    }
+    exam, training = (build(items(), seed=1, wording=w) for w in ("exam", "training"))
+    assert not any(
+        phrase in answer.answer for answer in training.answers for phrase in INJECTIONS["exam"]
+    )
+    assert exam.sha256 != training.sha256
+
+
+def test_an_answer_that_a_person_scored_is_asked_about_too() -> None:
+    data = [line("Rome", response="It is Rome.", human_score=4), line("Bonn", id="b")]
+    one = by_kind(build(data, seed=0), "i")["labelled"]
+    assert (one.answer, one.human_score, one.level) == ("It is Rome.", 4, None)
