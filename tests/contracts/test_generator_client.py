@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from services.common.clients.generator import GeneratorClient
+from services.common.contracts.aliases import AliasCreate
 from services.common.contracts.generator import GivenPassage, RagAsk
 from services.common.errors import FineproofError, NotFound, Unavailable
 from services.generator.main import create_app
@@ -58,6 +59,13 @@ async def test_an_adapter_is_loaded_shown_and_listed(client: GeneratorClient) ->
     assert await client.adapter(NAME) == loaded
     assert (await client.adapters()).data == [loaded]
     assert [model.id for model in (await client.models()).data] == [BASE, NAME]
+
+
+async def test_an_alias_is_set_and_listed(client: GeneratorClient) -> None:
+    alias = await client.set_alias(AliasCreate(name="ft:live", adapter=NAME))
+    assert (alias.id, alias.adapter, alias.gate) == ("ft:live", NAME, None)
+    assert await client.set_alias(AliasCreate(name="ft:live", adapter=NAME)) == alias
+    assert (await client.aliases()).data == [alias]
 
 
 async def test_an_adapter_nobody_trained_is_not_found(client: GeneratorClient) -> None:

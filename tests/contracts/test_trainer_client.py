@@ -8,14 +8,20 @@ import httpx
 import pytest
 
 from services.common.clients.trainer import TrainerClient
-from services.common.contracts.trainer import FineTuningJobCreate, Method
+from services.common.contracts.hyperparameters import Method
+from services.common.contracts.trainer import FineTuningJobCreate
 from services.common.db import Database
 from services.common.errors import InvalidRequest, NotFound
-from services.common.storage import ArtifactStore
-from services.trainer.fine_tuning import Workshop, fine_tune
 from services.trainer.main import create_app
 from services.trainer.settings import TrainerSettings
-from tests.services.trainer.conftest import BASE, jsonl, pairs, tiny_model  # noqa: F401
+from tests.services.trainer.conftest import (  # noqa: F401
+    BASE,
+    fine_tune,
+    jsonl,
+    pairs,
+    tiny_model,
+    workshop_of,
+)
 
 
 async def test_the_client_speaks_what_the_trainer_answers(
@@ -57,7 +63,7 @@ async def test_the_client_speaks_what_the_trainer_answers(
             await client.create_job(ask.model_copy(update={"model": "none"}))
         assert refused.value.code == "model_not_found"
 
-        shop = Workshop(settings, Database(database_url), ArtifactStore(storage_url))
+        shop = workshop_of(settings, Database(database_url))
         await asyncio.get_running_loop().run_in_executor(None, fine_tune, shop, job.id)
         shop.db.close()
         job = await client.job(job.id)
@@ -69,6 +75,7 @@ async def test_the_client_speaks_what_the_trainer_answers(
         adapter = await client.adapter(job.fine_tuned_model)
         assert (await client.adapters()).data == [adapter]
         assert {file.name for file in adapter.files} == {
+            "README.md",
             "adapter_config.json",
             "adapter_model.safetensors",
             "canary.json",

@@ -8,14 +8,13 @@ from subprocess import run
 
 import httpx
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from pydantic import ValidationError
 
 from services.common.settings import ApiKey
 from services.retriever.main import create_app
 from services.retriever.models import Base
 from services.retriever.settings import RetrieverSettings
+from tests.migrations import assert_migrated
 from tests.services.retriever.conftest import Retriever
 
 
@@ -78,16 +77,7 @@ async def test_without_its_model_the_service_is_not_ready_and_says_why(
 
 
 def test_the_migrations_build_the_tables_the_code_describes(retriever: Retriever) -> None:
-    with retriever.db.engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection,
-            opts={
-                "include_schemas": True,
-                "include_name": lambda name, kind, _: kind != "schema" or name == "retriever",
-                "version_table_schema": "retriever",
-            },
-        )
-        assert compare_metadata(context, Base.metadata) == []
+    assert_migrated(retriever.db.engine, Base.metadata)
 
 
 def test_importing_the_application_does_no_work() -> None:
