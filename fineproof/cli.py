@@ -7,13 +7,20 @@ import sys
 
 import typer
 
+from fineproof.aliases.commands import alias_app
+from fineproof.comparison.commands import compare
+from fineproof.data.commands import data_app
 from fineproof.errors import UserError
+from fineproof.exits import Commands
 from fineproof.experiment.commands import demo, experiment_app
+from fineproof.gates.commands import gate
+from fineproof.judge.commands import judge_app
 from fineproof.local import commands as local
 from fineproof.models.commands import models_app
 
 app = typer.Typer(
     name="fineproof",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -23,12 +30,17 @@ app = typer.Typer(
     "machine; point any OpenAI client at http://127.0.0.1:8000/v1.",
 )
 app.command()(demo)
+app.command()(compare)
+app.command()(gate)
 app.add_typer(experiment_app, name="experiment")
+app.add_typer(data_app, name="data")
+app.add_typer(judge_app, name="judge")
 app.command()(local.up)
 app.command()(local.down)
 app.command()(local.status)
 app.command()(local.logs)
 app.add_typer(models_app, name="models")
+app.add_typer(alias_app, name="alias")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from fineproof.errors import UserError
+from fineproof.experiment.planning import estimate_experiment, resume_experiment, show_schema
 
 if TYPE_CHECKING:
     from fineproof.experiment.specification import Specification
@@ -17,6 +18,10 @@ STUDIES = Path(__file__).parents[2] / "studies"
 experiment_app = typer.Typer(
     no_args_is_help=True, help="Run experiments: ingest, tune, evaluate, and read the verdict."
 )
+
+experiment_app.command("estimate")(estimate_experiment)
+experiment_app.command("resume")(resume_experiment)
+experiment_app.command("schema")(show_schema)
 
 Out = Annotated[Path, typer.Option(help="Folder for the reports and the memory of the run.")]
 Fresh = Annotated[bool, typer.Option(help="Forget an earlier run in the folder and start over.")]
@@ -58,6 +63,52 @@ def run_experiment(
         specification, pairs=pairs, items=items, within_document=within_document
     )
     _run(loaded, data, out, fresh=fresh, keep_up=keep_up)
+
+
+@experiment_app.command("export")
+def export_experiment(
+    experiment: Annotated[str, typer.Argument(help="The id of a completed experiment.")],
+    mlflow: Annotated[
+        str, typer.Option(help="MLflow's tracking URI: http://…, sqlite:///mlflow.db, or a folder.")
+    ],
+    into: Annotated[str, typer.Option(help="The experiment in MLflow that it goes into.")] = (
+        "fineproof"
+    ),
+) -> None:
+    """Write an experiment's report to MLflow: a run for it, and one below it for each arm.
+
+    Means, differences, intervals and p are metrics, verdicts tags, the report its files. Exported
+    again, the same runs are brought up to date. Needs the `tracking` extra.
+
+    Example: fineproof experiment export exp_123 --mlflow http://127.0.0.1:5000
+    """
+    from fineproof.experiment.session import running_stack
+    from fineproof.experiment.tracking import export
+    from services.common.clients.evaluator import EvaluatorClient
+    from services.common.contracts.evaluator import Report
+    from services.common.errors import FineproofError
+
+    stack = running_stack()
+
+    async def fetched() -> tuple[Report, dict[str, str]]:
+        async with EvaluatorClient.connect(stack.url, stack.key) as evaluator:
+            report = await evaluator.report(experiment)
+            return report, {
+                "report.json": report.model_dump_json(indent=2),
+                "report.md": await evaluator.rendered_report(experiment, "md"),
+                "report.html": await evaluator.rendered_report(experiment, "html"),
+            }
+
+    try:
+        report, documents = asyncio.run(fetched())
+    except FineproofError as error:
+        raise UserError(error.message) from error
+    exported = export(report, documents, uri=mlflow, name=into)
+    Console().print(
+        f"Run {exported.run_id} of '{into}' in MLflow, with {len(exported.arms)} arms below it",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def demo(

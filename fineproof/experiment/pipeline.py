@@ -3,7 +3,8 @@
 import asyncio
 import shutil
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,31 +12,37 @@ from typing import Any
 from fineproof.errors import UserError
 from fineproof.experiment.dataset import Dataset, passage_lines
 from fineproof.experiment.memory import Memory
-from fineproof.experiment.progress import Board
+from fineproof.experiment.progress import Bar, Board
 from fineproof.experiment.specification import Specification
 from services.common.clients.evaluator import EvaluatorClient
 from services.common.clients.generator import GeneratorClient
 from services.common.clients.retriever import RetrieverClient
 from services.common.clients.trainer import TrainerClient
+from services.common.contracts.arms import ArmAsk
+from services.common.contracts.budget import Estimate
 from services.common.contracts.evaluator import (
-    ArmAsk,
     DatasetAsk,
     Experiment,
     ExperimentCreate,
+    ExperimentProgress,
     Report,
 )
+from services.common.contracts.judge import JudgeAsk
 from services.common.contracts.retriever import VectorStoreCreate
-from services.common.contracts.trainer import (
-    FineTuningJob,
-    FineTuningJobCreate,
-    Method,
-    Purpose,
-    Retrieval,
-    Supervised,
-    SupervisedHyperparameters,
-)
+from services.common.contracts.trainer import Purpose
 
 POLL_SECONDS = 1.0
+PHASES = {
+    "queued": "Waiting for a worker",
+    "tuning": "Tuning the arms",
+    "proving": "Loading and proving adapters",
+    "retrieving": "Retrieving passages",
+    "answering": "Asking every arm",
+    "forgetting": "Asking general questions",
+    "examining": "Examining the judge",
+    "judging": "Judging the answers",
+    "measuring": "Measuring",
+}
 
 
 @dataclass(frozen=True)
@@ -57,20 +64,40 @@ async def run(
     out: Path,
     board: Board,
 ) -> Report:
-    """Ingest, tune, evaluate; write ``report.json``, ``.md``, ``.html`` and ``rows.jsonl``.
+    """Ingest, have the arms made and measured; write ``report.json``, ``.md``, ``.html`` and
+    ``rows.jsonl``.
 
     ``out`` exists. Raises :class:`UserError` when a step fails for good, and the typed errors of
     :mod:`services.common.errors` when a service refuses or cannot be reached.
     """
+    async with _connected(url, key) as stack:
+        return await _Run(specification, dataset, stack, Memory(out), board).to_report(out)
+
+
+async def estimate(
+    specification: Specification,
+    dataset: Dataset,
+    *,
+    url: str,
+    key: str | None,
+    out: Path,
+    board: Board,
+) -> Estimate:
+    """What :func:`run` will take. The data is put where ``run`` finds it again; no model is asked
+    and nothing is tuned. Raises as ``run`` does."""
+    async with _connected(url, key) as stack:
+        return await _Run(specification, dataset, stack, Memory(out), board).to_estimate()
+
+
+@asynccontextmanager
+async def _connected(url: str, key: str | None) -> AsyncIterator[Stack]:
     async with AsyncExitStack() as exits:
-        stack = Stack(
+        yield Stack(
             retriever=await exits.enter_async_context(RetrieverClient.connect(url, key)),
             trainer=await exits.enter_async_context(TrainerClient.connect(url, key)),
             generator=await exits.enter_async_context(GeneratorClient.connect(url, key)),
             evaluator=await exits.enter_async_context(EvaluatorClient.connect(url, key)),
         )
-        work = _Run(specification, dataset, stack, Memory(out), board)
-        return await work.to_report(out)
 
 
 class _Run:
@@ -91,16 +118,19 @@ class _Run:
         self.timings: dict[str, float] = {}
 
     async def to_report(self, out: Path) -> Report:
+        return await self._write(await self._evaluate(await self._prepared()), out)
+
+    async def to_estimate(self) -> Estimate:
+        return await self.stack.evaluator.estimate(await self._prepared())
+
+    async def _prepared(self) -> ExperimentCreate:
+        """What the evaluator is asked, once the data is where it finds it."""
         base = self.specification.base_model or await self._served_base()
         store = await self._ingest()
         train = await self._upload(self.dataset.train, "fine-tune")
         test = await self._upload(self.dataset.test, "evals")
-        models = await self._models(base, train, store)
-        for name, model in models.items():
-            if model != base:
-                await self._load(name, model)
-        experiment = await self._evaluate(models, test, store)
-        return await self._write(experiment, out)
+        arms = [arm.asked(base, train) for arm in self.specification.arms]
+        return self._ask(arms, test, store)
 
     async def _served_base(self) -> str:
         served = await self.stack.generator.models()
@@ -138,85 +168,27 @@ class _Run:
             f"file-{purpose}", self.dataset.sha256, make, self.stack.trainer.file
         )
 
-    async def _models(self, base: str, training_file: str, store: str) -> dict[str, str]:
-        """Each arm's model; the jobs are all submitted before the first is waited for."""
-        asks = {
-            arm.name: FineTuningJobCreate(
-                model=base,
-                training_file=training_file,
-                suffix=arm.name,
-                seed=arm.seed,
-                metadata={"study": self.specification.name, "dataset": self.dataset.name[:512]},
-                method=Method(
-                    supervised=Supervised(
-                        hyperparameters=with_store(
-                            arm.tune, store, k=self.specification.retrieval.max_num_results
-                        )
-                    )
-                ),
-            )
-            for arm in self.specification.arms
-            if arm.tune is not None
-        }
-        jobs = {name: await self._submit(name, ask) for name, ask in asks.items()}
-        models: dict[str, str] = {}
-        for arm in self.specification.arms:
-            if arm.name in jobs:
-                models[arm.name] = await self._tuned(arm.name, asks[arm.name], jobs[arm.name])
-            else:
-                models[arm.name] = arm.model or base
-        return models
-
-    async def _submit(self, arm: str, ask: FineTuningJobCreate) -> str:
-        async def make() -> str:
-            return (await self.stack.trainer.create_job(ask)).id
-
-        return await self.memory.once(
-            f"job-{arm}", ask.model_dump_json(), make, self.stack.trainer.job
-        )
-
-    async def _tuned(self, arm: str, ask: FineTuningJobCreate, job_id: str) -> str:
-        with self._timed(f"tune_{arm}"):
-            job = await self._watch(job_id, f"Tuning '{arm}'")
-        if job.status != "succeeded" or job.fine_tuned_model is None:
-            self.memory.forget(f"job-{arm}", ask.model_dump_json())
-            reason = job.error.message if job.error else "no reason given"
-            raise UserError(f"Job {job.id} {job.status}: {reason}")
-        return job.fine_tuned_model
-
-    async def _watch(self, job_id: str, title: str) -> FineTuningJob:
-        job = await self.stack.trainer.job(job_id)
-        with self.board.bar(title, None) as bar:
-            while job.status in ("validating_files", "queued", "running"):
-                bar.at(job.progress.step, job.progress.total_steps, note=job.status)
-                await asyncio.sleep(POLL_SECONDS)
-                job = await self.stack.trainer.job(job_id)
-            bar.at(job.progress.step, job.progress.total_steps, note=job.status)
-        return job
-
-    async def _load(self, arm: str, model: str) -> None:
-        with self.board.bar(f"Loading and proving '{arm}'", 1) as bar, self._timed(f"load_{arm}"):
-            adapter = await self.stack.generator.load_adapter(model)
-            if adapter.status != "loaded":
-                reason = adapter.error.message if adapter.error else adapter.status
-                raise UserError(f"Adapter {model} is not served: {reason}")
-            bar.at(1)
-
-    async def _evaluate(self, models: dict[str, str], test_file: str, store: str) -> Experiment:
+    def _ask(self, arms: list[ArmAsk], test_file: str, store: str) -> ExperimentCreate:
         specification = self.specification
-        ask = ExperimentCreate(
+        return ExperimentCreate(
             name=specification.name,
             dataset=DatasetAsk(name=self.dataset.name, file_id=test_file),
             vector_store_id=store,
-            arms=[ArmAsk(name=name, model=model) for name, model in models.items()],
+            arms=arms,
             baseline=specification.baseline,
             conditions=specification.conditions,
             metrics=specification.metrics,
+            primary_conditions=specification.primary_conditions,
             sampling=specification.sampling,
             retrieval=specification.retrieval,
             statistics=specification.statistics,
+            judge=_judge(specification, arms),
+            forgetting=specification.forgetting,
+            budget=specification.budget,
+            prices=specification.prices,
         )
 
+    async def _evaluate(self, ask: ExperimentCreate) -> Experiment:
         async def make() -> str:
             return (await self.stack.evaluator.create_experiment(ask)).id
 
@@ -225,24 +197,38 @@ class _Run:
             experiment_id = await self.memory.once(
                 "experiment", inputs, make, self.stack.evaluator.experiment
             )
-            experiment = await self._watch_experiment(experiment_id)
+            experiment = await self._watch(experiment_id)
         if experiment.status != "completed":
-            self.memory.forget("experiment", inputs)
-            reason = experiment.error.message if experiment.error else "no reason given"
+            error = experiment.error
+            reason = error.message if error else "no reason given"
+            if error is not None and error.code == "budget_exceeded":
+                reason += f" `fineproof experiment resume {experiment.id}` does so."
+            else:
+                self.memory.forget("experiment", inputs)
             raise UserError(f"Experiment {experiment.id} {experiment.status}: {reason}")
         return experiment
 
-    async def _watch_experiment(self, experiment_id: str) -> Experiment:
-        experiment = await self.stack.evaluator.experiment(experiment_id)
-        with self.board.bar("Evaluating", None) as bar:
-            while experiment.status in ("queued", "in_progress"):
-                at = experiment.progress
-                bar.at(at.done, at.total or None, note=at.phase)
-                await asyncio.sleep(POLL_SECONDS)
-                experiment = await self.stack.evaluator.experiment(experiment_id)
-            at = experiment.progress
-            bar.at(at.done, at.total or None, note=experiment.status)
-        return experiment
+    async def _watch(self, experiment_id: str) -> Experiment:
+        """A bar for each phase, as the evaluator tells of it, until the experiment is over."""
+        evaluator = self.stack.evaluator
+        experiment = await evaluator.experiment(experiment_id)
+        if experiment.status not in ("queued", "in_progress"):
+            return experiment
+        with ExitStack() as shown:
+            bar: Bar | None = None
+            async for event in evaluator.watch(experiment_id):
+                if event.type == "warning":
+                    self.board.say(f"  {event.message} ({event.data['count']} so far)")
+                if event.type not in ("phase", "progress"):
+                    continue
+                at = ExperimentProgress.model_validate(event.data["progress"])
+                if event.type == "phase":
+                    shown.close()
+                    title = PHASES.get(at.phase, at.phase.capitalize())
+                    bar = shown.enter_context(self.board.bar(title, None))
+                if bar is not None:
+                    bar.at(at.done, at.total or None)
+        return await evaluator.experiment(experiment_id)
 
     async def _write(self, experiment: Experiment, out: Path) -> Report:
         evaluator = self.stack.evaluator
@@ -280,13 +266,12 @@ class _Timed:
         self._timings[self._name] = time.monotonic() - self._started
 
 
-def with_store(tune: SupervisedHyperparameters, store: str, k: int) -> SupervisedHyperparameters:
-    """Have recipe ``rag`` read ``k`` passages of ``store``, as the experiment will, by default."""
-    if tune.recipe == "qa" or tune.retrieval is not None:
-        return tune
-    return tune.model_copy(
-        update={"retrieval": Retrieval(vector_store_id=store, max_num_results=k)}
-    )
+def _judge(specification: Specification, arms: list[ArmAsk]) -> JudgeAsk | None:
+    judge = specification.judge
+    if judge is None:
+        return None
+    model = next((arm.model for arm in arms if arm.name == judge.model), None)
+    return judge.model_copy(update={"model": model or judge.model})
 
 
 def start_over(out: Path) -> None:

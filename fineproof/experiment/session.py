@@ -29,10 +29,8 @@ def stack_session(*, keep_up: bool) -> Iterator[Address]:
     it is the local one, started when it does not answer and then stopped at the end, unless
     ``keep_up``.
     """
-    if remote := os.environ.get("FINEPROOF_URL"):
-        if not _answers(remote):
-            raise UserError(f"Nothing answers at FINEPROOF_URL={remote}.")
-        yield Address(remote, os.environ.get("FINEPROOF_API_KEY"))
+    if (remote := _remote()) is not None:
+        yield remote
         return
     local = Settings.from_environment()
     started = not _answers(local.url)
@@ -43,6 +41,25 @@ def stack_session(*, keep_up: bool) -> Iterator[Address]:
     finally:
         if started and not keep_up:
             _fineproof("down")
+
+
+def running_stack() -> Address:
+    """The address of a stack that answers already: ``FINEPROOF_URL``'s, or the local one's."""
+    if (remote := _remote()) is not None:
+        return remote
+    local = Settings.from_environment()
+    if not _answers(local.url):
+        raise UserError(f"Nothing answers at {local.url}; `fineproof up` starts a stack there.")
+    return Address(local.url, None)
+
+
+def _remote() -> Address | None:
+    remote = os.environ.get("FINEPROOF_URL")
+    if not remote:
+        return None
+    if not _answers(remote):
+        raise UserError(f"Nothing answers at FINEPROOF_URL={remote}.")
+    return Address(remote, os.environ.get("FINEPROOF_API_KEY"))
 
 
 def _answers(url: str) -> bool:

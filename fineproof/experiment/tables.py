@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from services.common.contracts.evaluator import Comparison, DiffInDiff, Report, Verdict
+from services.common.contracts.exam_figures import ExamEstimate
+from services.common.contracts.judge import ReportJudge
 
 STYLES: dict[Verdict, str] = {
     "HELPS": "bold green",
@@ -25,16 +27,33 @@ def show(report: Report, console: Console) -> None:
         console.print(_diff_in_diff(report))
     for proof in report.adapter_proofs:
         console.print(
-            f"[dim]{proof.adapter} is applied: {proof.modules_matched} of {proof.modules_in_file} "
-            f"modules matched, a canary's log-probability moves by up to "
+            f"[dim]{proof.adapter} is applied by {proof.replica}: {proof.modules_matched} of "
+            f"{proof.modules_in_file} modules matched, a canary's log-probability moves by up to "
             f"{proof.max_abs_logprob_delta:.2f} nats and differs from PEFT's by at most "
             f"{proof.peft_max_abs_diff:.1g}[/dim]",
             highlight=False,
         )
+    if report.judge is not None:
+        console.print(_judge(report.judge), highlight=False)
     for warning in report.warnings:
         console.print(Text.assemble(("Note: ", "yellow"), warning))
+    for remedy in report.remedies:
+        console.print(Text.assemble((f"Try for {remedy.arm}: ", "cyan"), remedy.advice))
     console.print()
     console.print(Text(report.headline, style="bold"))
+
+
+def _judge(judge: ReportJudge) -> str:
+    told = "; ".join(
+        f"by {one.metric} τ-b {_value(one.tau_b)}, AUC {_value(one.auc)}"
+        for one in judge.qualification.figures
+    )
+    passed = "passed its exam" if judge.decides else "did not pass its exam"
+    return f"[dim]{judge.model} as a judge {passed}{': ' if told else ''}{told}[/dim]"
+
+
+def _value(found: ExamEstimate | None) -> str:
+    return "–" if found is None else f"{found.value:.2f}"
 
 
 def _comparisons(report: Report) -> Table:

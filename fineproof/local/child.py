@@ -2,7 +2,7 @@
 
 ::
 
-    python -m fineproof.local.child PARENT SIGNAL USER -- PROGRAM ARGUMENT…
+    python -m fineproof.local.child PARENT SIGNAL USER NICE -- PROGRAM ARGUMENT…
 
 becomes PROGRAM by ``exec``, so the process id stays. The kernel sends SIGNAL when the parent dies,
 even by ``kill -9`` (``PR_SET_PDEATHSIG``, prctl(2)). The parent is a *thread*: start children from
@@ -15,16 +15,28 @@ import pwd
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
 
 def tied(
-    argv: Sequence[str], *, death_signal: signal.Signals, user: str | None = None
+    argv: Sequence[str], *, death_signal: signal.Signals, user: str | None = None, nice: int = 0
 ) -> list[str]:
-    """The command line that runs ``argv`` as ``user``, tied to the life of the calling process."""
-    own = [sys.executable, "-m", __name__, str(os.getpid()), str(int(death_signal)), user or "-"]
-    return [*own, "--", *argv]
+    """The command line that runs ``argv`` as ``user``, tied to the life of the calling process.
+
+    ``nice`` (0 to 19): how far it stands back where cores are wanted by others, too.
+    """
+    own = [sys.executable, "-m", __name__, str(os.getpid()), str(int(death_signal))]
+    return [*own, user or "-", str(nice), "--", *argv]
+
+
+def _stand_back(nice: int) -> None:
+    os.nice(nice)
+    # Linux shares cores among sessions first, where it groups by them: sched(7), autogroup.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(nice))
 
 
 def _drop_privileges(user: str) -> None:
@@ -35,7 +47,9 @@ def _drop_privileges(user: str) -> None:
 
 
 def main() -> None:
-    parent, death_signal, user, _, *argv = sys.argv[1:]
+    parent, death_signal, user, nice, _, *argv = sys.argv[1:]
+    if int(nice):
+        _stand_back(int(nice))
     if user != "-":
         _drop_privileges(user)
     # After the change of user, which clears the setting.

@@ -133,7 +133,7 @@ def create_app(upstreams: Mapping[str, str] | None = None) -> Starlette:
     client = httpx.AsyncClient(
         # An answer may take minutes and an upload hours; only an absent service fails quickly.
         timeout=httpx.Timeout(None, connect=5.0),
-        # Idle connections go before uvicorn's 5 s would close them under a request.
+        # Idle connections go well before a service would close them under a request.
         limits=httpx.Limits(
             max_connections=None, max_keepalive_connections=64, keepalive_expiry=2.0
         ),

@@ -14,11 +14,14 @@ import torch
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 from vllm.platforms import current_platform
 
+from fineproof.local import seeded_sampling
+
 Group = tuple[int, torch.Tensor]
 
 
 def register() -> None:
-    """Entry point ``vllm.general_plugins``: have vLLM use :class:`GroupedPunicaWrapper` on CPUs."""
+    """Entry point ``vllm.general_plugins``: what vLLM does otherwise on CPUs."""
+    seeded_sampling.register()
     if current_platform.is_cpu():
         name = f"{__name__}.{GroupedPunicaWrapper.__name__}"
         type(current_platform).get_punica_wrapper = classmethod(lambda _: name)

@@ -15,6 +15,12 @@ from fineproof.settings import Settings
 
 SERVICES = ("retriever", "generator", "trainer", "evaluator")
 WORKERS = ("retriever", "trainer", "evaluator")  # the services with long work
+PEERS: Mapping[str, tuple[str, ...]] = {  # whom each asks
+    "retriever": (),
+    "generator": ("retriever", "trainer", "evaluator"),
+    "trainer": ("retriever", "generator"),
+    "evaluator": ("retriever", "generator", "trainer"),
+}
 
 # Once the slowest of them, vLLM, is up, the generator needs a moment more.
 _VLLM_PATIENCE = 600.0
@@ -41,6 +47,8 @@ def _vllm(settings: Settings, model: Model) -> Program:
         address=settings.url_of("vllm"),
         obstacle=http_obstacle(f"{settings.url_of('vllm')}/health"),
         tier=0,
+        # It computes on every core: who asks it gets one on waking, not after a turn of its.
+        nice=5,
         grace=20.0,
         patience=_VLLM_PATIENCE,
     )
@@ -92,7 +100,9 @@ def _worker(name: str, settings: Settings, model: Model) -> Program:
         name=f"{name}-worker",
         argv=(
             *(sys.executable, "-m", "celery", "-A", f"services.{name}.worker", "worker"),
-            *("-Q", name, "-n", node, "-c", "1", "--pool", "prefork", "-l", "INFO"),
+            *("-Q", name, "-n", node, "--pool", "prefork", "-l", "INFO"),
+            # The trainer's worker knows how many it needs: its slots, and one to validate.
+            *(() if name == "trainer" else ("-c", "1")),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
         ),
         env=service_environment(name, settings, model),
@@ -123,16 +133,13 @@ def _front_door(settings: Settings) -> Program:
 def _uvicorn(application: str, port: int, *options: str) -> tuple[str, ...]:
     return (
         *(sys.executable, "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port)),
-        *("--timeout-graceful-shutdown", "5", *options),
+        *("--timeout-graceful-shutdown", "5", "--timeout-keep-alive", "125", *options),
     )
 
 
 def service_environment(name: str, settings: Settings, model: Model) -> dict[str, str]:
     """The settings of one service and its worker; what the person has set already wins."""
-    peers = {
-        f"{peer.upper()}_URL": settings.url_of(peer)
-        for peer in ("retriever", "generator", "trainer")
-    }
+    peers = {f"{peer.upper()}_URL": settings.url_of(peer) for peer in PEERS[name]}
     storage = {"STORAGE_URL": (settings.home / "artifacts").as_uri()}
     own: Mapping[str, Mapping[str, str]] = {
         "retriever": {"EMBEDDING_MODEL": str(embedder())},
@@ -142,16 +149,15 @@ def service_environment(name: str, settings: Settings, model: Model) -> dict[str
             "BASE_MODEL": model.name,
             "BASE_MODEL_PATH": str(model.folder),
             "ADAPTER_CACHE": str(settings.home / "adapters"),
-            "RETRIEVER_URL": peers["RETRIEVER_URL"],
-            "TRAINER_URL": peers["TRAINER_URL"],
+            "MAX_LORA_RANK": str(vllm.MAX_LORA_RANK),
+            "MAX_CPU_LORAS": str(vllm.MAX_CPU_LORAS),
         },
         "trainer": {
             **storage,
             "BASE_MODELS": json.dumps({model.name: str(model.folder)}),
             "WORK_DIR": str(settings.home / "jobs"),
-            "RETRIEVER_URL": peers["RETRIEVER_URL"],
         },
-        "evaluator": {**storage, **peers},
+        "evaluator": {**storage, "EMBEDDING_MODEL": str(embedder())},
     }
     common = {
         "MODE": "local",
@@ -159,7 +165,8 @@ def service_environment(name: str, settings: Settings, model: Model) -> dict[str
         "REDIS_URL": redis.url(settings.port_of("redis")),
     }
     prefixed = {
-        f"FINEPROOF_{name.upper()}_{key}": value for key, value in {**common, **own[name]}.items()
+        f"FINEPROOF_{name.upper()}_{key}": value
+        for key, value in {**common, **peers, **own[name]}.items()
     }
     threads = {"OMP_NUM_THREADS": "2"} if name == "retriever" else {}
     return {

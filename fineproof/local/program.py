@@ -29,6 +29,8 @@ class Program:
     prepare: Callable[[], None] = lambda: None
     """Runs before every start, in a thread."""
     user: str | None = None
+    nice: int = 0
+    """How far it stands back for the others, where there are fewer cores than work."""
     stop_signal: signal.Signals = signal.SIGTERM
     grace: float = 10.0
     """Seconds from the stop signal until SIGKILL."""

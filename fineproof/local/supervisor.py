@@ -121,7 +121,12 @@ class Supervisor:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                tied(program.argv, death_signal=program.stop_signal, user=program.user),
+                tied(
+                    program.argv,
+                    death_signal=program.stop_signal,
+                    user=program.user,
+                    nice=program.nice,
+                ),
                 env={
                     **os.environ,
                     "PATH": path,

@@ -8,6 +8,7 @@ from pathlib import Path
 from fineproof.models.catalog import Model
 
 MAX_LORA_RANK = 16  # one of 1, 8, 16, 32, 64, 128, 256, 320, 512
+MAX_CPU_LORAS = 8
 
 
 def command(model: Model, port: int) -> list[str]:
@@ -22,11 +23,14 @@ def command(model: Model, port: int) -> list[str]:
         "--max-model-len": str(_context(model)),
         "--max-lora-rank": str(MAX_LORA_RANK),
         "--max-loras": "4",
-        "--max-cpu-loras": "8",
+        "--max-cpu-loras": str(MAX_CPU_LORAS),
+        # What ChatML models are taught; without a parser, tools are refused unless one is forced.
+        "--tool-call-parser": "hermes",
     }
     words = [word for name, value in options.items() for word in (name, value)]
     server = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
-    return [*server, *words, "--enable-lora", "--enable-prefix-caching"]
+    switches = ("--enable-lora", "--enable-prefix-caching", "--enable-auto-tool-choice")
+    return [*server, *words, *switches]
 
 
 def environment() -> dict[str, str]:
@@ -37,6 +41,7 @@ def environment() -> dict[str, str]:
         "VLLM_CPU_OMP_THREADS_BIND": cores(os.sched_getaffinity(0)),
         "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "60",  # s; longer than the generator keeps idle connections
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",

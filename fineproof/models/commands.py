@@ -40,6 +40,7 @@ def list_models() -> None:
     from rich.table import Table
 
     from fineproof.models.catalog import PACKAGED, resolve
+    from fineproof.models.pull import size_of
     from fineproof.settings import Settings
 
     settings = Settings.from_environment()
@@ -51,7 +52,7 @@ def list_models() -> None:
     for name in sorted(pulled | PACKAGED.keys()):
         path = folder / name
         here = name in pulled and (name not in PACKAGED or resolve(name, settings.home).is_complete)
-        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if here else 0
+        size = size_of(path) if here else 0
         table.add_row(
             name, "yes" if here else "no", f"{size / 1e6:.0f} MB" if here else "", str(path)
         )

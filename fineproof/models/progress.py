@@ -1,7 +1,14 @@
 """Pull a model behind a progress bar."""
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from fineproof.models.catalog import Model
 from fineproof.models.pull import pull
@@ -16,6 +23,7 @@ def pull_with_bar(model: Model, console: Console) -> bool:
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(model.name, total=1.0, visible=False)

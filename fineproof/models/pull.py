@@ -1,5 +1,6 @@
 """Bring a model into FINEPROOF_HOME, whole or not at all."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ Progress = Callable[[float, str], None]
 """Told how much is done, from 0 to 1, and what is being done."""
 
 _CHUNK = 4 * 2**20
+_WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
 def pull(model: Model, progress: Progress) -> bool:
@@ -49,25 +52,70 @@ def unpack(packaged: PackagedModel, folder: Path, progress: Progress) -> None:
 
 
 def download(hub_id: str, folder: Path, progress: Progress) -> None:
-    """Download a model from the Hugging Face hub (or the mirror in ``HF_ENDPOINT``)."""
-    progress(0.0, f"downloading {hub_id}")
-    from huggingface_hub import snapshot_download
+    """Download a model from the Hugging Face hub (or the mirror in ``HF_ENDPOINT``).
 
-    with published(folder) as unfinished:
-        try:
-            snapshot_download(
-                hub_id,
-                local_dir=unfinished,
-                allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"],
-            )
-        except Exception as error:  # the hub's client raises a dozen unrelated types
-            raise ModelError(
-                f"{hub_id} could not be downloaded ({type(error).__name__}: "
-                f"{str(error).splitlines()[0]}); check the name, the network and HF_TOKEN."
-            ) from error
-        if not (unfinished / "config.json").exists():
+    What has arrived stays beside ``folder`` until all of it is there: a pull that was cut short
+    goes on where it was.
+    """
+    progress(0.0, f"asking for {hub_id}")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    arriving = folder.with_name(f".{folder.name}-arriving")
+    arriving.mkdir(exist_ok=True)
+    try:
+        planned = snapshot_download(
+            hub_id, local_dir=arriving, allow_patterns=_WANTED, dry_run=True
+        )
+        sizes = {file.filename: file.file_size or 0 for file in planned}
+        if "config.json" not in sizes:
             raise ModelError(f"{hub_id} holds no config.json; it is not a transformers model.")
+        doing = f"downloading {hub_id}"
+        with _watched(arriving, sum(sizes.values()), lambda done: progress(done, doing)):
+            snapshot_download(hub_id, local_dir=arriving, allow_patterns=_WANTED)
+    except ModelError:
+        shutil.rmtree(arriving)
+        raise
+    except Exception as error:  # the hub's client raises a dozen unrelated types
+        with contextlib.suppress(OSError):
+            arriving.rmdir()  # when nothing has arrived
+        raise ModelError(
+            f"{hub_id} could not be downloaded ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}); check the name, the network and HF_TOKEN. "
+            "The same command goes on from here."
+        ) from error
+    shutil.rmtree(arriving / ".cache", ignore_errors=True)
+    _replace(folder, arriving)
     progress(1.0, "done")
+
+
+@contextmanager
+def _watched(folder: Path, total: int, told: Callable[[float], None]) -> Iterator[None]:
+    """Tell the share of ``total`` bytes that lies in ``folder``, several times a second."""
+    finished = threading.Event()
+
+    def watch() -> None:
+        while not finished.wait(0.2):
+            told(min(1.0, size_of(folder) / max(total, 1)))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        watcher.join()
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below ``folder``; those that vanish while it looks count nothing."""
+    size = 0
+    for file in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            size += file.stat().st_size if file.is_file() else 0
+    return size
 
 
 @contextmanager
@@ -80,11 +128,15 @@ def published(folder: Path) -> Iterator[Path]:
         unfinished.chmod(0o755)  # mkdtemp gives 0700, safetensors writes 0600
         for file in unfinished.rglob("*"):
             file.chmod(0o755 if file.is_dir() else 0o644)
-        if folder.exists():  # incomplete, or pull() would not have come here
-            shutil.rmtree(folder)
-        unfinished.rename(folder)
+        _replace(folder, unfinished)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _replace(folder: Path, whole: Path) -> None:
+    if folder.exists():  # incomplete, or pull() would not have come here
+        shutil.rmtree(folder)
+    whole.rename(folder)
 
 
 def sha256(path: Path, progress: Callable[[float], None] = lambda _: None) -> str:

@@ -116,6 +116,12 @@ def test_an_experiment_runs_from_a_folder_and_goes_on_where_it_stopped(
     assert report.conditions == ["closed_book", "retrieved", "oracle"]
     assert report.counts.items == 4
     assert report.counts.answers == 4 * 3 * 3
+    made = {arm.name: arm for arm in report.arms if arm.job_id is not None}
+    assert {name: arm.recipe for name, arm in made.items()} == {"qa": "qa", "rag": "rag"}
+    assert report.timings["tuning"] > 0
+    assert {(losses.arm, losses.condition) for losses in report.losses} == {
+        (arm, condition) for arm in made for condition in ("retrieved", "oracle")
+    }
     assert len(report.adapter_proofs) == 2
     for proof in report.adapter_proofs:
         assert proof.modules_matched == proof.modules_in_file == 210
@@ -158,6 +164,38 @@ def test_a_cited_answer_points_into_its_passages(stack: RunningStack, handbook: 
         assert span == citation["quote"]
 
 
+def test_a_file_search_answers_from_the_handbook(
+    stack: RunningStack, client: openai.OpenAI, handbook: Path
+) -> None:
+    with (handbook / "corpus.jsonl").open() as corpus:
+        passages = [json.loads(line) for line in islice(corpus, 20)]
+    store = client.vector_stores.create(name="walk").id
+    lines = "".join(json.dumps(passage) + "\n" for passage in passages)
+    sent = httpx.post(f"{stack.url}/v1/vector_stores/{store}/passages", content=lines, timeout=60)
+    assert sent.status_code == 202, sent.text
+    deadline = time.monotonic() + 120
+    while client.vector_stores.retrieve(store).status != "completed":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    with client.responses.stream(
+        model=BASE,
+        input=f"What does the handbook say of {passages[0]['title']}?",
+        tools=[{"type": "file_search", "vector_store_ids": [store], "max_num_results": 2}],
+        include=["file_search_call.results"],
+        max_output_tokens=48,
+        temperature=0,
+    ) as stream:
+        events = list(stream)
+    response: Any = events[-1].response  # type: ignore[union-attr]
+    assert response.status in ("completed", "incomplete")
+    search, message = response.output
+    assert len(search.results) == 2
+    texts = {passage["id"]: passage["text"] for passage in passages}
+    for citation in message.content[0].annotations:
+        span = texts[citation.passage_id][citation.passage_start : citation.passage_end]
+        assert span == citation.quote
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
@@ -170,6 +208,9 @@ def test_a_cited_answer_points_into_its_passages(stack: RunningStack, handbook: 
         ("POST", "/v1/chat/completions", {"model": BASE, "messages": "hello"}, 400),
         ("POST", "/v1/rag/query", {"question": "Why?"}, 400),
         ("POST", "/v1/rag/query", {"question": "?", "vector_store_id": "vs_none"}, 404),
+        ("POST", "/v1/responses", {"input": []}, 400),
+        ("POST", "/v1/responses", {"input": "?", "model": "nobody"}, 404),
+        ("GET", "/v1/responses/resp_none", None, 404),
         ("POST", "/v1/adapters", {"name": "ft:none"}, 404),
         ("POST", "/v1/vector_stores/vs_none/search", {"query": "x"}, 404),
         ("POST", "/v1/experiments", {"name": "x"}, 400),

@@ -20,7 +20,18 @@ def fineproof(*arguments: str, **environment: str) -> "subprocess.CompletedProce
 
 def test_help_names_every_command() -> None:
     told = fineproof("--help").stdout
-    for command in ("demo", "up", "down", "status", "logs", "models", "experiment"):
+    for command in (
+        "demo",
+        "compare",
+        "up",
+        "down",
+        "status",
+        "logs",
+        "models",
+        "experiment",
+        "judge",
+        "alias",
+    ):
         assert f" {command} " in told
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from fineproof.errors import UserError
 from fineproof.experiment.commands import STUDIES
-from fineproof.experiment.pipeline import with_store
 from fineproof.experiment.specification import load_specification
 
 
@@ -47,11 +46,34 @@ def test_a_missing_specification_is_named(tmp_path: Path) -> None:
         load_specification(tmp_path / "absent.yaml")
 
 
-def test_recipe_rag_reads_the_store_that_was_just_filled() -> None:
-    arms = {arm.name: arm.tune for arm in load_specification(STUDIES / "demo.yaml").arms}
-    assert arms["rag"] is not None
-    assert arms["qa"] is not None
-    tuned = with_store(arms["rag"], "vs_1", k=3)
-    assert tuned.retrieval is not None
-    assert (tuned.retrieval.vector_store_id, tuned.retrieval.max_num_results) == ("vs_1", 3)
-    assert with_store(arms["qa"], "vs_1", k=3).retrieval is None
+def test_hyper_parameters_may_stand_beside_the_recipe(tmp_path: Path) -> None:
+    text = (
+        "name: x\narms: [{name: base}, {name: rag, tune: {recipe: rag, n_epochs: 3, seeds: [7]}}]"
+    )
+    base, rag = load_specification(write(tmp_path, text)).arms
+    asked = rag.asked("small", "file_1").tune
+    assert asked is not None
+    assert (asked.base_model, asked.training_file, asked.seeds) == ("small", "file_1", [7])
+    assert (asked.recipe, asked.hyperparameters.n_epochs) == ("rag", 3)
+    assert base.asked("small", "file_1").model == "small"
+
+
+def test_sizes_are_one_specification_of_arms_that_differ_in_pairs() -> None:
+    arms = load_specification(STUDIES / "sizes.yaml").arms
+    asked = [arm.asked("small", "file_1").tune for arm in arms]
+    assert [tune.pairs for tune in asked if tune] == [0, 200, 500, 1000]
+    assert len({tune.model_dump_json(include={"hyperparameters"}) for tune in asked if tune}) == 1
+
+
+def test_an_arm_cannot_want_more_pairs_than_are_taken() -> None:
+    with pytest.raises(UserError, match="wants 200 pairs, and data"):
+        load_specification(STUDIES / "sizes.yaml", pairs=20)
+
+
+def test_the_paper_s_protocol_is_judged_ten_times_and_decided_under_retrieval() -> None:
+    paper = load_specification(STUDIES / "paper.yaml")
+    assert [arm.tune.pairs for arm in paper.arms if arm.tune] == [0, 200, 500, 1000]
+    assert paper.judge is not None
+    assert (paper.judge.runs, paper.judge.metrics) == (10, ["accuracy", "completeness"])
+    assert paper.metrics == paper.judge.metrics
+    assert paper.primary_conditions == ["retrieved"]

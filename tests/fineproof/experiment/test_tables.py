@@ -5,6 +5,7 @@ from rich.console import Console
 
 from fineproof.experiment.tables import show
 from services.common.contracts.evaluator import Comparison, Report, Verdict
+from services.common.contracts.findings import Remedy
 
 
 def comparison(arm: str, verdict: Verdict, diff: float) -> Comparison:
@@ -38,6 +39,9 @@ def test_nothing_is_cut_off_on_a_narrow_terminal(width: int) -> None:
         ],
         diff_in_diff=[],
         adapter_proofs=[],
+        remedies=[
+            Remedy(arm="tuned", action="recipe_rag", advice="Tune with recipe `rag`.", because="")
+        ],
         warnings=["A [bracketed] warning."],
         counts=type("Counts", (), {"items": 60}),
         dataset=type("Dataset", (), {"clusters": 20}),

@@ -35,6 +35,8 @@ def test_each_service_accepts_the_settings_it_is_given(
     told = kind()
     assert told.mode == "local"  # type: ignore[attr-defined]
     assert "host=" in told.database_url  # type: ignore[attr-defined]
+    for peer in plan.SERVICES:
+        assert getattr(told, f"{peer}_url", settings.url_of(peer)) == settings.url_of(peer)
 
 
 def test_what_the_person_has_set_wins(
@@ -72,6 +74,15 @@ def test_vllm_s_context_is_no_longer_than_the_model_s(model: Model) -> None:
     (model.folder / "config.json").write_text('{"max_position_embeddings": 131072}')
     argv = vllm.command(model, 9105)
     assert argv[argv.index("--max-model-len") + 1] == "4096"
+
+
+def test_the_generator_is_told_the_limits_that_vllm_starts_with(
+    settings: Settings, model: Model
+) -> None:
+    argv = vllm.command(model, 9105)
+    told = plan.service_environment("generator", settings, model)
+    for flag, name in (("--max-lora-rank", "MAX_LORA_RANK"), ("--max-cpu-loras", "MAX_CPU_LORAS")):
+        assert told[f"FINEPROOF_GENERATOR_{name}"] == argv[argv.index(flag) + 1]
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fineproof.models import catalog, pull
 from fineproof.models.catalog import PACKAGED, Model, ModelError, resolve
+from tests.fineproof.models.hub import Hub, serving
 
 SMOLLM = PACKAGED["smollm2-135m-instruct"]
 
@@ -102,20 +105,71 @@ def test_what_names_no_model_is_refused_with_the_choices(named: str, tmp_path: P
         resolve(named, tmp_path)
 
 
+MODEL = "someone/Something-1B"
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    files = {
+        "config.json": b"{}",
+        "tokenizer.json": b"[]",
+        "model.safetensors": bytes(range(256)) * 40_000,
+        "pytorch_model.bin": b"a pickle, which nobody wants",
+    }
+    with serving(Hub(MODEL, files)) as hub:
+        yield hub
+
+
+def pull_from(hub: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """``fineproof models pull`` as a person runs it: the hub's client reads its settings once."""
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    return subprocess.run(
+        [sys.executable, "-m", "fineproof.cli", "models", "pull", MODEL],
+        env=environment | {"HF_ENDPOINT": hub, "FINEPROOF_HOME": str(home), "HF_HUB_OFFLINE": "0"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_model_is_pulled_by_its_hugging_face_id(hub: Hub, tmp_path: Path) -> None:
+    done = pull_from(hub.url, tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "models" / "something-1b"
+    assert {file.name for file in folder.iterdir()} == hub.files.keys() - {"pytorch_model.bin"}
+    for file in folder.iterdir():
+        assert file.read_bytes() == hub.files[file.name]
+    assert resolve(MODEL, tmp_path).is_complete
+    assert [path.name for path in folder.parent.iterdir()] == ["something-1b"]
+    assert pull_from(hub.url, tmp_path).stdout.startswith("something-1b was already in")
+
+
+def test_a_download_that_was_cut_off_goes_on(hub: Hub, tmp_path: Path) -> None:
+    hub.withheld = {"model.safetensors"}
+    first = pull_from(hub.url, tmp_path)
+    assert first.returncode != 0
+    assert "The same command goes on from here." in first.stderr
+    assert not resolve(MODEL, tmp_path).is_complete
+    hub.withheld.clear()
+    assert pull_from(hub.url, tmp_path).returncode == 0
+    folder = tmp_path / "models" / "something-1b"
+    assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+    assert Counter(hub.asked) == {"config.json": 1, "tokenizer.json": 1, "model.safetensors": 1}
+
+
+def test_a_repository_that_is_no_model_is_refused(hub: Hub, tmp_path: Path) -> None:
+    del hub.files["config.json"]
+    done = pull_from(hub.url, tmp_path)
+    assert done.returncode != 0
+    assert "holds no config.json" in done.stderr + done.stdout
+    assert list((tmp_path / "models").iterdir()) == []
+
+
 def test_a_download_that_fails_is_one_sentence(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from fineproof.models.pull import download\n"
-        "from fineproof.models.catalog import ModelError\n"
-        "try: download('someone/something', Path(sys.argv[1]) / 'm', lambda *_: None)\n"
-        "except ModelError as error: print(error)\n"
-    )
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], env=offline, capture_output=True, text=True
-    )
-    assert done.stdout.startswith("someone/something could not be downloaded ("), done.stderr
-    assert len(done.stdout.strip().splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
+    done = pull_from("http://127.0.0.1:9", tmp_path)
+    assert done.returncode != 0
+    assert f"{MODEL} could not be downloaded (" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 @pytest.mark.e2e

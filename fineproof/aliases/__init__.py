@@ -1,0 +1,1 @@
+"""Names that stand for adapters, from the command line."""

@@ -1,0 +1,149 @@
+"""Two files to pairs of scores on the same items."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fineproof.comparison import fields as typed
+from fineproof.comparison.fields import MISSING
+from fineproof.comparison.sides import CLUSTERS, IDS, NONE, Ask, Opened, Row, Side, opened, read
+from fineproof.errors import UserError
+from fineproof.imports import tools
+
+Where = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An item that both files hold; a score of None is unscored."""
+
+    base: float | None
+    tuned: float | None
+    cluster: str
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """``paired_by`` and ``clustered_by`` name fields; ``paired_by`` None: by position."""
+
+    base: Side
+    tuned: Side
+    pairs: list[Pair]
+    paired_by: str | None
+    clustered_by: str | None
+
+    @property
+    def scored(self) -> list[tuple[float, float, str]]:
+        return [
+            (pair.base, pair.tuned, pair.cluster)
+            for pair in self.pairs
+            if pair.base is not None and pair.tuned is not None
+        ]
+
+
+def pair_files(
+    base: Path,
+    tuned: Path,
+    ask: Ask,
+    *,
+    base_where: Where = (),
+    tuned_where: Where = (),
+    tool: str | None = None,
+) -> Pairs:
+    """Read and pair two files; :class:`UserError` says what stands in the way, and where."""
+    before, after = opened(base, base_where, tool), opened(tuned, tuned_where, tool)
+    if before.tool != after.tool:
+        raise UserError(
+            f"{base} looks like {before.tool or 'plain JSON lines'}, {tuned} like "
+            f"{after.tool or 'plain JSON lines'}; --from says how to read both."
+        )
+    by, cluster = _id_field(before, after, ask), _cluster_field(before, after, ask)
+    left = read(before, ask, id_field=by, cluster_field=cluster)
+    right = read(after, ask, id_field=by, cluster_field=cluster)
+    _same_kind(left, right, ask)
+    found = _by_id(left, right) if by is not None else _by_position(left, right)
+    pairs = [_pair(left, right, number, *rows) for number, rows in enumerate(found)]
+    if not any(pair.base is not None and pair.tuned is not None for pair in pairs):
+        raise UserError(f"No item has a score in both files: all {len(pairs)} pairs are unscored.")
+    return Pairs(left, right, pairs, by, cluster)
+
+
+def _id_field(before: Opened, after: Opened, ask: Ask) -> str | None:
+    """The field asked for; the tool's own; else the first usual one that both files have."""
+    if ask.id is not None:
+        return None if ask.id == NONE else ask.id
+    if before.tool is not None:
+        return tools()[before.tool].id
+    return next((name for name in IDS if _have(name, before) and _have(name, after)), None)
+
+
+def _cluster_field(before: Opened, after: Opened, ask: Ask) -> str | None:
+    if ask.cluster is not None:
+        if ask.cluster == NONE:
+            return None
+        if not any(_have(ask.cluster, side) for side in (before, after)):
+            raise UserError(f"Neither file has the field '{ask.cluster}' that --cluster names.")
+        return ask.cluster
+    # Of lm-evaluation-harness doc_id is the item itself.
+    usual = CLUSTERS if before.tool is None else CLUSTERS[:1]
+    return next((name for name in usual if _have(name, before) and _have(name, after)), None)
+
+
+def _have(name: str, side: Opened) -> bool:
+    return typed.field(side.first.fields, name) is not MISSING
+
+
+def _same_kind(base: Side, tuned: Side, ask: Ask) -> None:
+    """True and false may meet 1 and 0, nothing else."""
+    if ask.threshold is not None or None in (base.kind, tuned.kind) or base.kind == tuned.kind:
+        return
+    numbers = base if base.kind == "number" else tuned
+    if set(numbers.scores) <= {0.0, 1.0}:
+        return
+    raise UserError(
+        f"'{base.score}' is a {base.kind} in {base.path} and a {tuned.kind} in {tuned.path}; "
+        "give --threshold to turn both into pass and fail."
+    )
+
+
+def _by_id(base: Side, tuned: Side) -> list[tuple[Row, Row]]:
+    after = {row.id: row for row in tuned.rows}
+    found = [(row, after[row.id]) for row in base.rows if row.id in after]
+    if not found:
+        raise UserError(
+            f"The files have no id in common: {base.path} has {_examples(base)}, {tuned.path} "
+            f"{_examples(tuned)}. --id names another field, --id none pairs line by line."
+        )
+    return found
+
+
+def _examples(side: Side) -> str:
+    return ", ".join(str(row.id) for row in side.rows[:3])
+
+
+def _by_position(base: Side, tuned: Side) -> list[tuple[Row, Row]]:
+    if len(base.rows) != len(tuned.rows):
+        raise UserError(
+            f"Items have no {', '.join(IDS)} and are paired line by line, but {base.path} has "
+            f"{len(base.rows)} and {tuned.path} {len(tuned.rows)}. --id names the field to pair by."
+        )
+    return list(zip(base.rows, tuned.rows, strict=True))
+
+
+def _pair(base: Side, tuned: Side, number: int, before: Row, after: Row) -> Pair:
+    what = f"item '{before.id}'" if before.id is not None else before.place
+    if None not in (before.witness, after.witness) and before.witness != after.witness:
+        raise UserError(
+            f"{what} is one question in {base.path} ({before.place}) and another in {tuned.path} "
+            f"({after.place}): the runs were not made from the same items."
+        )
+    if None not in (before.cluster, after.cluster) and before.cluster != after.cluster:
+        raise UserError(
+            f"{what} belongs to '{before.cluster}' in {base.path} and to '{after.cluster}' in "
+            f"{tuned.path}. --cluster names another field, --cluster none none."
+        )
+    named = before.cluster if before.cluster is not None else after.cluster
+    # An item of no document is a cluster of its own, apart from all that have names.
+    return Pair(
+        before.score, after.score, f"in {named}" if named is not None else f"alone {number}"
+    )

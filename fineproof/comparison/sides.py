@@ -1,0 +1,253 @@
+"""One file's scores by item: which fields were read, what was unscored, what was averaged."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from fineproof.comparison import fields as typed
+from fineproof.comparison.fields import MISSING, Kind
+from fineproof.comparison.reading import Record, records
+from fineproof.errors import UserError
+from fineproof.imports import Imported, Tool, detected, lm_eval, tools
+
+IDS = ("id", "item_id", "question_id")
+CLUSTERS = ("cluster", "doc_id", "document_id")
+NONE = "none"
+_CHOICES = (
+    "arm",
+    "condition",
+    "model",
+    "metric",
+    "training_seed",
+    "repeat",
+)  # what tells several runs in one file apart
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Which fields to read; None is chosen by what the files hold. ``where`` is (field, value)."""
+
+    score: str | None = None
+    id: str | None = None
+    cluster: str | None = None
+    threshold: float | None = None
+    lower_is_better: bool = False
+    repeats: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """An item of one file; ``score`` None is unscored."""
+
+    id: str | None
+    score: float | None
+    cluster: str | None
+    witness: Any
+    place: str
+
+
+@dataclass
+class Side:
+    """A file as read. ``rows`` has one row an item; ``ids`` is false where items have no ids."""
+
+    path: Path
+    tool: str | None
+    rows: list[Row]
+    lines: int
+    score: str
+    id: str | None
+    cluster: str | None
+    repeated: int = 0
+    kind: Kind | None = None
+
+    @property
+    def unscored(self) -> int:
+        return sum(row.score is None for row in self.rows)
+
+    @property
+    def scores(self) -> list[float]:
+        return [row.score for row in self.rows if row.score is not None]
+
+
+@dataclass
+class Opened:
+    """A file whose first record was looked at; ``records`` begins with it again."""
+
+    path: Path
+    tool: str | None
+    first: Imported
+    records: Iterator[tuple[Record, Imported]]
+    seen: dict[str, set[str]] = field(default_factory=dict)
+
+
+def opened(path: Path, where: Sequence[tuple[str, str]], tool: str | None) -> Opened:
+    """Look at a file's first record that ``where`` chooses. ``tool`` None: find out which it is."""
+    found = _found(path, where, tool)
+    try:
+        name, record, first = next(found)
+    except StopIteration:
+        chosen = " and ".join(f"{key}={value}" for key, value in where)
+        raise UserError(f"{path}: no item has {chosen}.") from None
+    rest = chain([(record, first)], ((record, imported) for _, record, imported in found))
+    return Opened(path, name, first, rest)
+
+
+def _found(
+    path: Path, where: Sequence[tuple[str, str]], tool: str | None
+) -> Iterator[tuple[str | None, Record, Imported]]:
+    for task, file in _files(path, tool):
+        for record in records(file):
+            tool = tool or detected(record.fields) or NONE
+            if tool == NONE:
+                imported = Imported(id=MISSING, fields=record.fields, names=())
+            else:
+                imported = _imported(file, record, tools()[tool])
+                if task is not None:
+                    imported = Imported(
+                        id=f"{task}/{imported.id}",
+                        fields={**imported.fields, "task": task},
+                        names=imported.names,
+                        witness=imported.witness,
+                    )
+            if all(_is(typed.field(imported.fields, key), value) for key, value in where):
+                yield (None if tool == NONE else tool), record, imported
+
+
+def _files(path: Path, tool: str | None) -> list[tuple[str | None, Path]]:
+    """The file itself; of lm-evaluation-harness also a folder, or the summary beside samples."""
+    summary = path.name.startswith("results_") and path.suffix == ".json"
+    if tool in (None, "lm-eval") and (path.is_dir() or (summary and path.is_file())):
+        try:
+            return [*lm_eval.sample_files(path)]
+        except UserError:
+            if path.is_dir():
+                raise
+    return [(None, path)]
+
+
+def _imported(path: Path, record: Record, tool: Tool) -> Imported:
+    if not tool.matches(record.fields):
+        raise UserError(f"{path}, {record.place} is not one of the {tool.title}.")
+    return tool.read(record.fields)
+
+
+def _is(value: Any, text: str) -> bool:
+    if isinstance(value, bool) or value is None:
+        return text == {True: "true", False: "false", None: "null"}[value]
+    return value is not MISSING and str(value) == text
+
+
+def read(source: Opened, ask: Ask, *, id_field: str | None, cluster_field: str | None) -> Side:
+    """All rows of a file. :class:`UserError` names the line of what is no score, id or cluster."""
+    path, name = source.path, _score_field(source, ask)
+    side = Side(path, source.tool, [], 0, name, id_field, cluster_field)
+    groups: dict[str, list[Row]] = {}
+    repeated: list[Row] | None = None
+    for record, imported in source.records:
+        side.lines += 1
+        row = _row(side, ask, record, imported)
+        _notice(source, imported)
+        if row.id is None:
+            side.rows.append(row)
+            continue
+        group = groups.setdefault(row.id, [])
+        group.append(row)
+        if len(group) == 2:
+            repeated = repeated or group
+    # Told at the end: by then it is known what tells several runs in one file apart.
+    if repeated is not None and not ask.repeats:
+        raise _repeated(source, repeated)
+    if id_field is not None:
+        side.rows = [_averaged(path, group) for group in groups.values()]
+        side.repeated = sum(len(group) > 1 for group in groups.values())
+    return side
+
+
+def _score_field(source: Opened, ask: Ask) -> str:
+    if ask.score is not None:
+        return ask.score
+    names = source.first.names
+    if not names or "score" in names or "score" in source.first.fields:
+        return "score"
+    if len(names) == 1:
+        return names[0]
+    raise UserError(f"{source.path} has several scores; choose one by --score: {', '.join(names)}.")
+
+
+def _row(side: Side, ask: Ask, record: Record, imported: Imported) -> Row:
+    here = f"{side.path}, {record.place}"
+    value = typed.field(imported.fields, side.score)
+    if value is MISSING and side.tool is not None and not imported.names:
+        value = None  # the tool graded nothing here
+    if value is MISSING:
+        numbers = [*imported.names, *typed.known_fields(record.fields)]
+        known = [name for name in dict.fromkeys(numbers) if name not in (*IDS, *CLUSTERS)]
+        held = f"It has {', '.join(known[:12])}." if known else "It has no number at all."
+        raise UserError(f"{here} has no field '{side.score}'. {held}")
+    score, kind = typed.score_in(value, f"{here}: '{side.score}'")
+    if kind is not None and side.kind not in (None, kind):
+        raise UserError(
+            f"{here}: '{side.score}' is a {kind}, on lines before it was a {side.kind}."
+        )
+    side.kind = kind or side.kind
+    if score is not None and ask.threshold is not None:
+        passed = score <= ask.threshold if ask.lower_is_better else score >= ask.threshold
+        score = float(passed)
+    cluster = None
+    if side.cluster is not None:
+        found = typed.field(imported.fields, side.cluster)
+        cluster = (
+            None if found in (None, MISSING) else typed.id_in(found, f"{here}: '{side.cluster}'")
+        )
+    return Row(_id(side, here, imported), score, cluster, imported.witness, record.place)
+
+
+def _id(side: Side, here: str, imported: Imported) -> str | None:
+    if side.id is None:
+        return None
+    own = side.tool is not None and side.id == tools()[side.tool].id
+    value = imported.id if own else typed.field(imported.fields, side.id)
+    return typed.id_in(value, f"{here}: the id '{side.id}'")
+
+
+def _notice(source: Opened, imported: Imported) -> None:
+    """Remember what could tell several runs in one file apart."""
+    choices = tools()[source.tool].choices if source.tool else _CHOICES
+    for choice in choices:
+        value = imported.fields.get(choice)
+        if (
+            isinstance(value, str | int)
+            and len(values := source.seen.setdefault(choice, set())) < 9
+        ):
+            values.add(str(value))
+
+
+def _repeated(source: Opened, group: Sequence[Row]) -> UserError:
+    several = [
+        f"--where {choice}=… ({', '.join(sorted(values))})"
+        for choice, values in source.seen.items()
+        if len(values) > 1
+    ]
+    several.append("--repeats to average repeated answers to one question")
+    return UserError(
+        f"{source.path}: id '{group[0].id}' stands on {group[0].place} and on {group[1].place}. "
+        f"Use {', or '.join(several)}."
+    )
+
+
+def _averaged(path: Path, group: Sequence[Row]) -> Row:
+    """One row for an item: the mean of its scored repeats."""
+    if len(group) == 1:
+        return group[0]
+    first = group[0]
+    for row in group[1:]:
+        if row.cluster != first.cluster:
+            raise UserError(
+                f"{path}: item '{first.id}' belongs to '{first.cluster}' on {first.place} and to "
+                f"'{row.cluster}' on {row.place}."
+            )
+    scores = [row.score for row in group if row.score is not None]
+    mean = sum(scores) / len(scores) if scores else None
+    return Row(first.id, mean, first.cluster, first.witness, first.place)

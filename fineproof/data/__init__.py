@@ -1,0 +1,1 @@
+"""Folders of data: read, checked, made from public sets, and searched for leaks."""

@@ -1,0 +1,1 @@
+"""Public data sets in their original forms, one module each."""

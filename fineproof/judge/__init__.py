@@ -1,0 +1,1 @@
+"""Judges from the command line: examined, and trained to pass."""

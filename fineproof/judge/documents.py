@@ -1,0 +1,77 @@
+"""Questions of a data folder by the document each is about."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fineproof.data.reading import CORPUS, PAIR, PASSAGE, dumped, rows
+from fineproof.errors import UserError
+
+Row = dict[str, Any]
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Which document each passage belongs to: the one it names, else the one it has its title of,
+    else itself."""
+
+    documents: Mapping[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Corpus":
+        """Of a folder without ``corpus.jsonl`` every passage is a document."""
+        path = folder / CORPUS
+        if not path.is_file():
+            return cls({})
+        return cls(
+            {
+                row["id"]: str(row.get("doc_id") or row.get("title") or row["id"])
+                for row in rows(path, PASSAGE)
+            }
+        )
+
+    def documents_of(self, row: Row) -> set[str]:
+        """All documents that a question is about, by its own word or by its evidence."""
+        named = {str(row["doc_id"])} if row.get("doc_id") else set()
+        return named | {self.documents.get(key, key) for key in row.get("evidence_ids") or ()}
+
+
+def questions(folder: Path, name: str, corpus: Corpus) -> list[Row]:
+    """The rows of ``name`` with ``doc_id`` filled in, so that an exam clusters by document."""
+    path = folder / name
+    if not path.is_file():
+        raise UserError(f"{folder} has no {name}.")
+    found = []
+    for row in rows(path, PAIR):
+        evidence = row.get("evidence_ids") or ()
+        own = row.get("doc_id") or next((corpus.documents.get(key, key) for key in evidence), None)
+        found.append(row | ({"doc_id": own} if own else {}))
+    return found
+
+
+def keep_apart(train: Iterable[Row], test: Iterable[Row], corpus: Corpus) -> None:
+    """Refuse training questions about a document, or in the words, of a test question."""
+    held_out = [(row, corpus.documents_of(row), _words(row)) for row in test]
+    documents = {document for _, found, _ in held_out for document in found}
+    asked = {words for _, _, words in held_out}
+    shared = [row for row in train if corpus.documents_of(row) & documents or _words(row) in asked]
+    if shared:
+        names = ", ".join(str(row["id"]) for row in shared[:NAMED])
+        more = f" and {len(shared) - NAMED} more" if len(shared) > NAMED else ""
+        raise UserError(
+            f"{len(shared)} training questions are about documents of the test set, or are asked "
+            f"there too ({names}{more}): a judge trained on them would be examined on what it has "
+            "seen. Take them out of train.jsonl."
+        )
+
+
+def write_rows(rows: Iterable[Row], target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text("".join(map(dumped, rows)))
+    return target
+
+
+def _words(row: Row) -> str:
+    return " ".join(str(row["question"]).lower().split())
