@@ -25,21 +25,23 @@ _COMPARE = {">=": operator.ge, "<=": operator.le}
 class Figure:
     """``value`` is ours and ``reference`` the peer's or limit's, in ``unit``, from the same run.
 
-    ``goal`` is what ``ratio`` should be, such as ``">=0.97"``.
+    ``goal`` is what ``ratio`` should be, such as ``">=0.97"``; null where none is set.
     """
 
     name: str
     unit: str
     value: float
     reference: float
-    goal: str
+    goal: str | None
 
     @property
     def ratio(self) -> float:
         return self.value / self.reference
 
     @property
-    def met(self) -> bool:
+    def met(self) -> bool | None:
+        if self.goal is None:
+            return None
         match = re.fullmatch(r"(>=|<=)(\d+(?:\.\d+)?)", self.goal)
         if match is None:
             raise ValueError(f"not a goal: {self.goal!r}")
@@ -72,8 +74,10 @@ def conclude(
     packages: Iterable[str],
     details: Mapping[str, Any],
     console: Console | None = None,
+    folder: Path | None = None,
 ) -> Path:
-    """Print the figures as a table and write ``bench/results/<name>.json``; returns its path."""
+    """Print the figures as a table and write ``<name>.json`` to ``folder``, ``bench/results`` by
+    itself; returns its path."""
     console = console or Console()
     table = Table(title=f"bench {name}", title_justify="left")
     for heading in ("figure", "ours", "reference", "ratio", "goal", "met"):
@@ -84,12 +88,13 @@ def conclude(
             f"{figure.value:,.4g} {figure.unit}",
             f"{figure.reference:,.4g}",
             f"{figure.ratio:.3f}",
-            figure.goal,
-            "yes" if figure.met else "NO",
+            figure.goal or "",
+            {True: "yes", False: "NO", None: ""}[figure.met],
         )
     console.print(table)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder = folder or RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     content = {
         "name": name,
         "measured_at": int(time.time()),

@@ -9,9 +9,15 @@ from bench.harness import Figure
 
 @pytest.mark.parametrize(
     ("value", "goal", "met"),
-    [(97, ">=0.97", True), (96, ">=0.97", False), (3, "<=0.03", True), (4, "<=0.03", False)],
+    [
+        (97, ">=0.97", True),
+        (96, ">=0.97", False),
+        (3, "<=0.03", True),
+        (4, "<=0.03", False),
+        (5, None, None),
+    ],
 )
-def test_a_goal_is_held_against_the_ratio(value: float, goal: str, met: bool) -> None:
+def test_a_goal_is_held_against_the_ratio(value: float, goal: str | None, met: bool | None) -> None:
     assert Figure("x", "s", value, 100, goal).met is met
 
 
