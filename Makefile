@@ -3,6 +3,7 @@
 SHELL := bash
 BIN := .venv/bin
 SLOW := e2e or faults or browser
+BENCHES := trainer generator evaluator validity
 
 .PHONY: help setup dev demo test check format up down bench clean
 
@@ -19,8 +20,8 @@ demo: setup  ## See the whole loop: does fine-tuning help or hurt RAG? Writes ru
 	@$(BIN)/fineproof demo
 
 test: dev  ## Run every test that needs no GPU, the quick ones first
-	$(BIN)/pytest -m "not ($(SLOW)) and not gpu"
-	$(BIN)/pytest -m "($(SLOW)) and not gpu"
+	$(BIN)/pytest --durations=15 -m "not ($(SLOW)) and not gpu"
+	$(BIN)/pytest --durations=15 -m "($(SLOW)) and not gpu"
 
 check: setup  ## Lint, formatting, types, and the walls between the rooms
 	$(BIN)/ruff check .
@@ -38,8 +39,10 @@ up: setup  ## Start the stack on this machine and watch over it
 down: setup  ## Stop it
 	@$(BIN)/fineproof down
 
-bench: setup  ## Run the benchmarks; results go to bench/results/
-	@set -e; for each in trainer; do $(BIN)/python -m bench.$$each; done
+bench: $(BENCHES:%=bench-%)  ## Run the benchmarks; results go to bench/results/
+
+bench-%: setup
+	$(BIN)/python -m bench.$* $(ARGS)
 
 clean:  ## Remove .venv and caches; data in .fineproof/ and runs/ stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

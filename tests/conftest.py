@@ -4,11 +4,16 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from services.common.ids import new_id
+
+if TYPE_CHECKING:
+    from fineproof.models.catalog import Model
+    from tests.vllm import VllmServer
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +61,41 @@ def base_model() -> Path:
     model = resolve("smollm2-135m-instruct", Path(".fineproof").absolute())
     pull(model, lambda done, doing: None)
     return model.folder
+
+
+@pytest.fixture(scope="session")
+def small_model() -> "Model":
+    from fineproof.models.catalog import resolve
+    from fineproof.models.pull import pull
+    from fineproof.settings import Settings
+
+    model = resolve("smollm2-135m-instruct", Settings.from_environment().home)
+    if not model.is_complete:
+        pull(model, lambda *_: None)
+    return model
+
+
+@pytest.fixture(scope="session")
+def vllm_server(
+    small_model: "Model", tmp_path_factory: pytest.TempPathFactory
+) -> "Iterator[VllmServer]":
+    """One for the whole run: it takes a minute to start. Leave it running."""
+    from tests.vllm import VllmServer
+
+    server = VllmServer(small_model, free_port(), tmp_path_factory.mktemp("vllm") / "log")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def adapter_folder(small_model: "Model", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real adapter with PEFT's account of it. Made once; spoil a copy."""
+    from tests.services.generator.adapters.spoiling import make_adapter
+
+    folder = tmp_path_factory.mktemp("adapter")
+    make_adapter(small_model.folder, folder)
+    return folder
 
 
 def free_port() -> int:

@@ -1,5 +1,6 @@
 """What the deployment files say once the tools of the trade have read them."""
 
+import base64
 import importlib
 import os
 import shutil
@@ -16,6 +17,8 @@ from services.common.settings import ServiceSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.gpu.yml"
+OUTGOING_FILE = ROOT / "docker-compose.outgoing.yml"
+OUTGOING_EXAMPLE = ROOT / "docker" / "outgoing.env.example"
 SERVICES = ("retriever", "generator", "trainer", "evaluator")
 WORKERS = ("retriever-worker", "trainer-worker", "evaluator-worker")
 
@@ -27,6 +30,14 @@ SECRETS = {
     "DATABASE_URL": "postgresql+psycopg://fineproof:a1@postgres:5432/fineproof",
     "REDIS_URL": "redis://:b2@redis:6379/0",
     "HF_TOKEN": "",
+}
+OUTGOING = {
+    "FINEPROOF_TRAINER_WEBHOOKS": '[{"url":"https://example.org/hook","secret":"whsec_'
+    + base64.b64encode(bytes(24)).decode()
+    + '"}]',
+    "FINEPROOF_TRAINER_MLFLOW_TRACKING_URI": "https://mlflow.example.org",
+    "FINEPROOF_TRAINER_WANDB_API_KEY": "d4",
+    "FINEPROOF_TRAINER_HUGGINGFACE_TOKEN": "e5",
 }
 
 
@@ -46,11 +57,11 @@ def env_file(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def run_compose(environment: Path) -> subprocess.CompletedProcess[str]:
+def run_compose(environment: Path, *files: Path) -> subprocess.CompletedProcess[str]:
     """``docker-compose config``, with nothing but ``environment`` to fill its variables from."""
-    binary = program("docker-compose")
+    read = [word for file in files or (COMPOSE_FILE,) for word in ("-f", str(file))]
     return subprocess.run(
-        [binary, "-f", str(COMPOSE_FILE), "--env-file", str(environment), "config"],
+        [program("docker-compose"), *read, "--env-file", str(environment), "config"],
         env={"PATH": os.environ["PATH"], "HOME": str(environment.parent)},
         capture_output=True,
         text=True,
@@ -92,7 +103,11 @@ def container_environment(
     this = container(template)
     seen: dict[str, str] = {}
     for source in this.get("envFrom", []):
-        seen |= named(objects, "ConfigMap", source["configMapRef"]["name"])["data"]
+        if "secretRef" in source:
+            assert source["secretRef"] == {"name": "outgoing"}
+            seen |= OUTGOING
+        else:
+            seen |= named(objects, "ConfigMap", source["configMapRef"]["name"])["data"]
     for entry in this.get("env", []):
         if "value" in entry:
             seen[entry["name"]] = expand(entry["value"], seen)
@@ -123,6 +138,12 @@ def settings_class(service: str) -> type[ServiceSettings]:
         and value is not ServiceSettings
     ]
     return found
+
+
+def peers(settings: ServiceSettings) -> dict[str, str]:
+    """The base URL of each other service that this one asks."""
+    told = settings.model_dump()
+    return {peer: told[f"{peer}_url"] for peer in SERVICES if f"{peer}_url" in told}
 
 
 def load_settings(

