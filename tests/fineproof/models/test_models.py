@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,13 @@ def test_a_download_that_was_cut_off_goes_on(hub: Hub, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "something-1b"
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
     assert Counter(hub.asked) == {"config.json": 1, "tokenizer.json": 1, "model.safetensors": 1}
+
+
+def test_two_who_pull_the_same_at_once_fetch_it_once(hub: Hub, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda _: pull_from(hub.url, tmp_path), range(2)))
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    assert hub.asked.count("model.safetensors") == 1
 
 
 def test_a_repository_that_is_no_model_is_refused(hub: Hub, tmp_path: Path) -> None:
