@@ -44,7 +44,6 @@ log = structlog.get_logger(__name__)
 
 ITEMS_AT_ONCE = 200  # read in one transaction
 OUTCOMES_AT_ONCE = 32  # kept in one transaction
-_WAIT_SECONDS = 0.5  # for a batch to fill
 
 CONFIG: TypeAdapter[DataSourceConfig] = TypeAdapter(DataSourceConfig)
 CRITERIA: TypeAdapter[list[AnyGrader]] = TypeAdapter(list[AnyGrader])
@@ -243,18 +242,15 @@ class _Grading:
             raise
 
     async def _gather(self) -> tuple[list[Outcome], bool]:
-        """Outcomes for one transaction, and whether they are the last."""
-        batch = [first] if (first := await self.outcomes.get()) is not None else []
-        if not batch:
-            return [], True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_WAIT_SECONDS):
-                while len(batch) < OUTCOMES_AT_ONCE:
-                    outcome = await self.outcomes.get()
-                    if outcome is None:
-                        return batch, True
-                    batch.append(outcome)
-        return batch, False
+        """An outcome and those that came with it, for one transaction; True after the last."""
+        batch: list[Outcome] = []
+        outcome = await self.outcomes.get()
+        while outcome is not None:
+            batch.append(outcome)
+            if len(batch) == OUTCOMES_AT_ONCE or self.outcomes.empty():
+                return batch, False
+            outcome = self.outcomes.get_nowait()
+        return batch, True
 
     def _rest(self) -> list[Outcome]:
         rest = []

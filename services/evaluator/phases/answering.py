@@ -29,7 +29,6 @@ log = structlog.get_logger(__name__)
 
 ITEMS_AT_ONCE = 100  # read in one transaction
 ANSWERS_AT_ONCE = 16  # kept in one transaction
-_WAIT_SECONDS = 0.5  # for a batch to fill
 
 
 async def answer(run: Run, arms: Sequence[ProvenArm], items: int) -> None:
@@ -177,18 +176,17 @@ class _Answering:
             raise
 
     async def _gather(self, batch: list[tuple[str, Said]]) -> bool:
-        """Fill ``batch`` until it is full or ``_WAIT_SECONDS`` have passed; True at the end."""
-        deadline = time.monotonic() + _WAIT_SECONDS
-        while len(batch) < ANSWERS_AT_ONCE:
-            try:
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                    said = await self.answers.get()
-            except TimeoutError:
-                return False
-            if said is None:
-                return True
+        """Wait for an answer and take those that came with it into ``batch``; True at the end.
+
+        Nobody waits for more: what is not kept when a worker dies is asked again.
+        """
+        said = await self.answers.get()
+        while said is not None:
             batch.append(said)
-        return False
+            if len(batch) == ANSWERS_AT_ONCE or self.answers.empty():
+                return False
+            said = self.answers.get_nowait()
+        return True
 
     async def _save(self, batch: Sequence[tuple[str, Said]]) -> None:
         scored = await asyncio.to_thread(self._scored, batch)
