@@ -4,7 +4,7 @@ SHELL := bash
 BIN := .venv/bin
 SLOW := e2e or faults or browser
 # Two at once: most of a test's time is one process starting, or waiting for another.
-PYTEST := $(BIN)/pytest -n $(or $(JOBS),2) --dist loadgroup --durations=15
+PYTEST := $(BIN)/pytest -n $(or $(JOBS),2) --durations=15
 BENCHES := trainer generator evaluator validity
 
 .PHONY: help setup dev demo test check format up down bench clean

@@ -1,5 +1,6 @@
 """One process of the stack: how to start it, how to see that it is ready, how to stop it."""
 
+import http.client
 import json
 import signal
 import urllib.error
@@ -39,7 +40,11 @@ class Program:
 
 
 def http_obstacle(url: str) -> Obstacle:
-    """Ready when a GET of ``url`` succeeds; otherwise what the answer says."""
+    """Ready when a GET of ``url`` succeeds; otherwise what the answer says.
+
+    Where nobody listens on a port that the system also hands out to those who connect, a connection
+    to it may meet itself, and what was asked comes back as the answer: no HTTP.
+    """
 
     def look() -> str | None:
         try:
@@ -47,7 +52,7 @@ def http_obstacle(url: str) -> Obstacle:
                 return None
         except urllib.error.HTTPError as error:
             return _message(error.read()) or f"answers {error.code}"
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return "no answer yet"
 
     return look

@@ -1,6 +1,7 @@
 """The whole stack, brought up once a run, as a person would bring it up."""
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ import psutil
 import pytest
 
 from fineproof.demo import generate, write
-from tests.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,10 +90,10 @@ def handbook(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def free_block(size: int = 7) -> int:
-    """A port whose ``size - 1`` neighbours above are free too."""
-    for _ in range(100):
-        first = free_port()
-        used = {c.laddr.port for c in psutil.net_connections("tcp") if c.laddr}
-        if first + size < 65_000 and not used.intersection(range(first, first + size)):
+    """A port whose ``size - 1`` neighbours above are free too, below those that the system hands
+    out to whoever connects: a stack takes minutes to come up, and one of its ports may be gone."""
+    used = {c.laddr.port for c in psutil.net_connections("tcp") if c.laddr}
+    for first in random.sample(range(10_000, 30_000), 100):
+        if not used.intersection(range(first, first + size)):
             return first
     raise RuntimeError("no block of free ports")

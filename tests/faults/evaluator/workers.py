@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class Gate:
         self.held: str | None = None
         self.let = 0
         self.waiting = 0
+        self.inside = 0
 
     def hold(self, path: str, *, after: int) -> None:
         self.let, self.waiting, self.held = after, 0, path
@@ -55,7 +57,11 @@ class Gate:
                 await PlainTextResponse("", 503)(scope, receive, send)
                 return
             self.let -= 1
-        await self.app(scope, receive, send)
+        self.inside += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.inside -= 1
 
 
 @dataclass
@@ -93,21 +99,28 @@ class Workshop:
     def phase(self) -> str:
         return self.bench.find().phase
 
-    def kept(self) -> int:
-        """Answers and what models said, as far as they are committed."""
+    def kept(self) -> tuple[int, int]:
+        """Answers, and what models said for whomever, as far as they are committed."""
         with self.bench.db.transaction() as session:
-            return sum(
+            answers, said = (
                 session.scalar(select(func.count()).select_from(table)) or 0
                 for table in (models.Answer, models.Cached)
             )
+        return answers, said
 
     def wait_until_held(self) -> None:
         """Until requests are held, and all that was answered before them is kept."""
-        wait_for(lambda: self.gate.waiting)
-        before = -1
-        while (now := self.kept()) != before:
+        wait_for(lambda: self.gate.waiting and not self.gate.inside)
+        answered, judged = (of.total() for of in (self.bench.world.answered, self.forms))
+        wait_for(lambda: self.kept()[0] == answered and self.kept()[1] >= answered + judged)
+        before = None
+        while (now := self.kept()) != before:  # a judge's steps are counted nowhere
             before = now
             time.sleep(1.5)
+
+    @property
+    def forms(self) -> Counter[str]:
+        return self.bench.world.judge.forms
 
 
 @contextmanager
