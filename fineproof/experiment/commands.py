@@ -134,43 +134,14 @@ def demo(
 def _run(
     specification: "Specification", data: Path, out: Path, *, fresh: bool, keep_up: bool
 ) -> None:
-    from fineproof.experiment import pipeline
-    from fineproof.experiment.dataset import prepare
-    from fineproof.experiment.progress import Board
+    from fineproof.experiment.pipeline import start_over
+    from fineproof.experiment.running import measure, take, tell
     from fineproof.experiment.session import stack_session
-    from fineproof.experiment.tables import show
-    from services.common.errors import FineproofError
 
     console = Console()
     if fresh:
-        pipeline.start_over(out)
-    dataset = prepare(
-        data, pairs=specification.data.pairs, items=specification.data.items, into=out / "data"
-    )
-    console.print(
-        f"{dataset.passages} passages, {dataset.pairs} training pairs, {dataset.items} questions; "
-        f"data set {dataset.sha256[:12]}",
-        highlight=False,
-    )
-    with stack_session(keep_up=keep_up) as address:
-        board = Board(console)
-        try:
-            with board.live():
-                report = asyncio.run(
-                    pipeline.run(
-                        specification,
-                        dataset,
-                        url=address.url,
-                        key=address.key,
-                        out=out,
-                        board=board,
-                    )
-                )
-        except FineproofError as error:
-            raise UserError(error.message) from error
-    show(report, console)
-    console.print(
-        f"\nThe report: {out / 'report.html'}, .md and .json; the answers behind it: "
-        f"{out / 'rows.jsonl'} ({report.timings['total']:.0f} s in all)",
-        highlight=False,
-    )
+        start_over(out)
+    dataset = take(specification, data, out, console)
+    with stack_session(keep_up=keep_up) as stack:
+        report = measure(specification, dataset, stack, out, console)
+    tell(report, out, console)

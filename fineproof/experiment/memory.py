@@ -38,9 +38,16 @@ class Memory:
             else:
                 return known
         made = await make()
-        self._steps[key] = made
-        self._save()
+        self.remember(step, inputs, made)
         return made
+
+    def known(self, step: str, inputs: str) -> str | None:
+        """What ``step`` has made, whether or not it is still there."""
+        return self._steps.get(_key(step, inputs))
+
+    def remember(self, step: str, inputs: str, made: str) -> None:
+        self._steps[_key(step, inputs)] = made
+        self._save()
 
     def forget(self, step: str, inputs: str) -> None:
         """Make ``step`` anew next time: what it made has failed."""

@@ -13,6 +13,7 @@ from fineproof.errors import UserError
 from fineproof.experiment.dataset import Dataset, passage_lines
 from fineproof.experiment.memory import Memory
 from fineproof.experiment.progress import Bar, Board
+from fineproof.experiment.session import base_model
 from fineproof.experiment.specification import Specification
 from services.common.clients.evaluator import EvaluatorClient
 from services.common.clients.generator import GeneratorClient
@@ -125,19 +126,12 @@ class _Run:
 
     async def _prepared(self) -> ExperimentCreate:
         """What the evaluator is asked, once the data is where it finds it."""
-        base = self.specification.base_model or await self._served_base()
+        base = self.specification.base_model or await base_model(self.stack.generator)
         store = await self._ingest()
         train = await self._upload(self.dataset.train, "fine-tune")
         test = await self._upload(self.dataset.test, "evals")
         arms = [arm.asked(base, train) for arm in self.specification.arms]
         return self._ask(arms, test, store)
-
-    async def _served_base(self) -> str:
-        served = await self.stack.generator.models()
-        bases = [model.id for model in served.data if model.parent is None]
-        if not bases:
-            raise UserError("The generator serves no base model; see 'fineproof status'.")
-        return bases[0]
 
     async def _ingest(self) -> str:
         retriever = self.stack.retriever

@@ -13,7 +13,7 @@ from fineproof.data.reading import sha256_of
 from fineproof.errors import UserError
 from fineproof.experiment.memory import Memory
 from fineproof.experiment.progress import Board
-from fineproof.experiment.session import Address
+from fineproof.experiment.session import Address, base_model
 from fineproof.judge.examining import POLL_SECONDS, examine, upload
 from services.common.clients.evaluator import EvaluatorClient
 from services.common.clients.generator import GeneratorClient
@@ -93,7 +93,7 @@ class _Making:
     board: Board
 
     async def all(self, train: Path, test: Path, examples: Path) -> Outcome:
-        base = await self._served_base()
+        base = await base_model(self.generator)
         test_file = await self._upload(test, "file-test")
         count = await self._write_examples(train, examples)
         job = await self._trained(base, examples)
@@ -102,13 +102,6 @@ class _Making:
         before = await self._examine(base, test_file, "Examining the base model")
         after = await self._examine(job.fine_tuned_model, test_file, "Examining the judge")
         return Outcome(before, after, job.id, count, self.recipe)
-
-    async def _served_base(self) -> str:
-        served = await self.generator.models()
-        bases = [model.id for model in served.data if model.parent is None]
-        if not bases:
-            raise UserError("The generator serves no base model; see 'fineproof status'.")
-        return bases[0]
 
     async def _upload(self, path: Path, step: str) -> str:
         return await self.memory.once(

@@ -23,7 +23,7 @@ from fineproof.local.state import StackState, StateFile, locked
 from fineproof.local.supervisor import Supervisor, last_lines
 from fineproof.local.sweep import sweep
 from fineproof.local.warden import warden
-from fineproof.models.catalog import Model, resolve
+from fineproof.models.catalog import Model, servable
 from fineproof.models.progress import pull_with_bar
 from fineproof.settings import Settings
 
@@ -132,9 +132,7 @@ def _clear_away(file: StateFile) -> list[str]:
 def _make_ready(settings: Settings, console: Console) -> Model:
     """Check what must hold, and have the model there. Raises ``UserError``."""
     preflight.check(settings)
-    model = resolve(settings.model, settings.home)
-    if not model.is_complete and model.hub_id is not None:
-        raise UserError(f"{model.hub_id} is not here yet; run `fineproof models pull` with it.")
+    model = servable(settings.model, settings.home)
     pull_with_bar(model, console)
     return model
 

@@ -95,3 +95,11 @@ def resolve(model: str, home: Path) -> Model:
         f"There is no model {model!r}: give one of {', '.join(PACKAGED)}, a folder with a "
         "config.json, or a Hugging Face id such as Qwen/Qwen3-0.6B."
     )
+
+
+def servable(model: str, home: Path) -> Model:
+    """The same, once it is there or can be fetched in passing, as packaged ones are."""
+    found = resolve(model, home)
+    if not found.is_complete and found.hub_id is not None:
+        raise ModelError(f"{found.hub_id} is not here yet; run `fineproof models pull` with it.")
+    return found
