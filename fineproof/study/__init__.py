@@ -1,0 +1,1 @@
+"""A study: one specification on several data sets and base models, and what they say together."""
