@@ -17,6 +17,7 @@ from fineproof.gates.commands import gate
 from fineproof.judge.commands import judge_app
 from fineproof.local import commands as local
 from fineproof.models.commands import models_app
+from fineproof.study.commands import study_app
 
 app = typer.Typer(
     name="fineproof",
@@ -33,6 +34,7 @@ app.command()(demo)
 app.command()(compare)
 app.command()(gate)
 app.add_typer(experiment_app, name="experiment")
+app.add_typer(study_app, name="study")
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.command()(local.up)

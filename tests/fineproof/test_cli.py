@@ -29,6 +29,7 @@ def test_help_names_every_command() -> None:
         "logs",
         "models",
         "experiment",
+        "study",
         "judge",
         "alias",
     ):
