@@ -1,24 +1,17 @@
 """The steps of an experiment, each remembered, so that a second run goes on where one stopped."""
 
-import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from fineproof.errors import UserError
-from fineproof.experiment.dataset import Dataset, passage_lines
+from fineproof.experiment.dataset import Dataset
 from fineproof.experiment.memory import Memory
 from fineproof.experiment.progress import Bar, Board
-from fineproof.experiment.session import base_model
 from fineproof.experiment.specification import Specification
-from services.common.clients.evaluator import EvaluatorClient
-from services.common.clients.generator import GeneratorClient
-from services.common.clients.retriever import RetrieverClient
-from services.common.clients.trainer import TrainerClient
+from fineproof.experiment.stack import Stack, connected, ingested, served_base, uploaded
 from services.common.contracts.arms import ArmAsk
 from services.common.contracts.budget import Estimate
 from services.common.contracts.evaluator import (
@@ -29,10 +22,7 @@ from services.common.contracts.evaluator import (
     Report,
 )
 from services.common.contracts.judge import JudgeAsk
-from services.common.contracts.retriever import VectorStoreCreate
-from services.common.contracts.trainer import Purpose
 
-POLL_SECONDS = 1.0
 PHASES = {
     "queued": "Waiting for a worker",
     "tuning": "Tuning the arms",
@@ -46,16 +36,6 @@ PHASES = {
 }
 
 
-@dataclass(frozen=True)
-class Stack:
-    """The four services behind one origin."""
-
-    retriever: RetrieverClient
-    trainer: TrainerClient
-    generator: GeneratorClient
-    evaluator: EvaluatorClient
-
-
 async def run(
     specification: Specification,
     dataset: Dataset,
@@ -64,15 +44,19 @@ async def run(
     key: str | None,
     out: Path,
     board: Board,
+    memory: Memory | None = None,
 ) -> Report:
     """Ingest, have the arms made and measured; write ``report.json``, ``.md``, ``.html`` and
     ``rows.jsonl``.
 
-    ``out`` exists. Raises :class:`UserError` when a step fails for good, and the typed errors of
-    :mod:`services.common.errors` when a service refuses or cannot be reached.
+    ``out`` exists, and is where the run remembers what it has made, unless it shares the ``memory``
+    of others: they then share a vector store and files, too. Raises :class:`UserError` when a step
+    fails for good, and the typed errors of :mod:`services.common.errors` when a service refuses or
+    cannot be reached.
     """
-    async with _connected(url, key) as stack:
-        return await _Run(specification, dataset, stack, Memory(out), board).to_report(out)
+    memory = memory or Memory(out)
+    async with connected(url, key) as stack:
+        return await _Run(specification, dataset, stack, memory, board).to_report(out)
 
 
 async def estimate(
@@ -86,19 +70,8 @@ async def estimate(
 ) -> Estimate:
     """What :func:`run` will take. The data is put where ``run`` finds it again; no model is asked
     and nothing is tuned. Raises as ``run`` does."""
-    async with _connected(url, key) as stack:
+    async with connected(url, key) as stack:
         return await _Run(specification, dataset, stack, Memory(out), board).to_estimate()
-
-
-@asynccontextmanager
-async def _connected(url: str, key: str | None) -> AsyncIterator[Stack]:
-    async with AsyncExitStack() as exits:
-        yield Stack(
-            retriever=await exits.enter_async_context(RetrieverClient.connect(url, key)),
-            trainer=await exits.enter_async_context(TrainerClient.connect(url, key)),
-            generator=await exits.enter_async_context(GeneratorClient.connect(url, key)),
-            evaluator=await exits.enter_async_context(EvaluatorClient.connect(url, key)),
-        )
 
 
 class _Run:
@@ -126,41 +99,20 @@ class _Run:
 
     async def _prepared(self) -> ExperimentCreate:
         """What the evaluator is asked, once the data is where it finds it."""
-        base = self.specification.base_model or await base_model(self.stack.generator)
-        store = await self._ingest()
-        train = await self._upload(self.dataset.train, "fine-tune")
-        test = await self._upload(self.dataset.test, "evals")
+        base = self.specification.base_model or await served_base(self.stack.generator)
+        with self._timed("ingest"):
+            store = await ingested(
+                self.stack.retriever,
+                self.dataset.corpus,
+                sha256=self.dataset.corpus_sha256,
+                name=self.dataset.name,
+                memory=self.memory,
+                board=self.board,
+            )
+        train = await uploaded(self.stack.trainer, self.dataset.train, "fine-tune", self.memory)
+        test = await uploaded(self.stack.trainer, self.dataset.test, "evals", self.memory)
         arms = [arm.asked(base, train) for arm in self.specification.arms]
         return self._ask(arms, test, store)
-
-    async def _ingest(self) -> str:
-        retriever = self.stack.retriever
-
-        async def make() -> str:
-            store = await retriever.create_store(VectorStoreCreate(name=self.dataset.name))
-            ingestion = await retriever.ingest(store.id, passage_lines(self.dataset.corpus))
-            with self.board.bar("Ingesting passages", ingestion.received) as bar:
-                while ingestion.status == "in_progress":
-                    bar.at(ingestion.embedded)
-                    await asyncio.sleep(POLL_SECONDS)
-                    ingestion = await retriever.ingestion(store.id, ingestion.id)
-                if ingestion.status != "completed":
-                    raise UserError(f"Ingestion {ingestion.status}: {ingestion.error}")
-                bar.at(ingestion.received)
-            return store.id
-
-        with self._timed("ingest"):
-            return await self.memory.once(
-                "vector_store", self.dataset.corpus_sha256, make, retriever.store
-            )
-
-    async def _upload(self, path: Path, purpose: Purpose) -> str:
-        async def make() -> str:
-            return (await self.stack.trainer.upload_file(path, purpose)).id
-
-        return await self.memory.once(
-            f"file-{purpose}", self.dataset.sha256, make, self.stack.trainer.file
-        )
 
     def _ask(self, arms: list[ArmAsk], test_file: str, store: str) -> ExperimentCreate:
         specification = self.specification

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import httpx
 
 from fineproof.errors import UserError
+from fineproof.experiment.stack import served_base
 from fineproof.models.catalog import servable
 from fineproof.settings import Settings
 from services.common.clients.generator import GeneratorClient
@@ -89,21 +90,12 @@ def served_model(stack: Address) -> str:
 
     async def served() -> str:
         async with GeneratorClient.connect(stack.url, stack.key) as generator:
-            return await base_model(generator)
+            return await served_base(generator)
 
     try:
         return asyncio.run(served())
     except FineproofError as error:
         raise UserError(error.message) from error
-
-
-async def base_model(generator: GeneratorClient) -> str:
-    """The base model; those at other hosts come after it."""
-    served = await generator.models()
-    bases = [model.id for model in served.data if model.parent is None]
-    if not bases:
-        raise UserError("The generator serves no base model; see 'fineproof status'.")
-    return bases[0]
 
 
 def running_stack() -> Address:

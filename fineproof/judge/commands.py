@@ -51,10 +51,11 @@ def exam(
 
     from rich.console import Console
 
+    from fineproof.data.documents import Corpus
     from fineproof.errors import UserError
     from fineproof.experiment.progress import Board
     from fineproof.experiment.session import stack_session
-    from fineproof.judge.documents import Corpus, questions, write_rows
+    from fineproof.judge.documents import questions, write_rows
     from fineproof.judge.examining import examine, upload
     from fineproof.judge.tables import show
     from services.common.clients.evaluator import EvaluatorClient
@@ -129,10 +130,11 @@ def train(
     """
     from rich.console import Console
 
+    from fineproof.data.documents import Corpus
     from fineproof.errors import UserError
     from fineproof.experiment.progress import Board
     from fineproof.experiment.session import stack_session
-    from fineproof.judge.documents import Corpus, keep_apart, questions, write_rows
+    from fineproof.judge.documents import keep_apart, questions, write_rows
     from fineproof.judge.tables import show
     from fineproof.judge.training import Recipe, make_judge
     from services.common.errors import FineproofError

@@ -1,41 +1,13 @@
 """Questions of a data folder by the document each is about."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from fineproof.data.reading import CORPUS, PAIR, PASSAGE, dumped, rows
+from fineproof.data.documents import Corpus, Row
+from fineproof.data.reading import PAIR, dumped, rows
 from fineproof.errors import UserError
 
-Row = dict[str, Any]
 NAMED = 3
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Which document each passage belongs to: the one it names, else the one it has its title of,
-    else itself."""
-
-    documents: Mapping[str, str]
-
-    @classmethod
-    def read(cls, folder: Path) -> "Corpus":
-        """Of a folder without ``corpus.jsonl`` every passage is a document."""
-        path = folder / CORPUS
-        if not path.is_file():
-            return cls({})
-        return cls(
-            {
-                row["id"]: str(row.get("doc_id") or row.get("title") or row["id"])
-                for row in rows(path, PASSAGE)
-            }
-        )
-
-    def documents_of(self, row: Row) -> set[str]:
-        """All documents that a question is about, by its own word or by its evidence."""
-        named = {str(row["doc_id"])} if row.get("doc_id") else set()
-        return named | {self.documents.get(key, key) for key in row.get("evidence_ids") or ()}
 
 
 def questions(folder: Path, name: str, corpus: Corpus) -> list[Row]:

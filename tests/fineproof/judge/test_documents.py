@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from fineproof.data.documents import Corpus
 from fineproof.errors import UserError
-from fineproof.judge.documents import Corpus, keep_apart, questions
+from fineproof.judge.documents import keep_apart, questions
 
 CORPUS = [
     {"id": "p1", "text": "One.", "doc_id": "d1"},
