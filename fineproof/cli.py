@@ -8,6 +8,7 @@ import sys
 import typer
 
 from fineproof.aliases.commands import alias_app
+from fineproof.asking import ask
 from fineproof.comparison.commands import compare
 from fineproof.data.commands import data_app
 from fineproof.errors import UserError
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(compare)
 app.command()(gate)
+app.command()(ask)
 app.add_typer(experiment_app, name="experiment")
 app.add_typer(study_app, name="study")
 app.add_typer(data_app, name="data")

@@ -2,10 +2,8 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from services.common.contracts.base import Wire
-from services.common.contracts.generator import Packing, Usage, UsedPassage
 from services.common.errors import InvalidRequest
 
 
@@ -44,32 +42,3 @@ def completion_head(body: bytes) -> CompletionHead:
         request.get("echo") and scores
     )
     return CompletionHead(model=model, scores_prompt=scores_prompt)
-
-
-class RagPassages(Wire):
-    """The first event of a streamed RAG answer."""
-
-    object: Literal["rag.passages"] = "rag.passages"
-    id: str
-    passages: list[UsedPassage]
-    left_out: list[str]
-    packing: Packing
-
-
-class RagDelta(Wire):
-    """A piece of the answer, or of the reasoning before it, both without their markers.
-
-    ``rag.reset`` takes back all of the answer so far: it was reasoning, as what followed shows.
-    """
-
-    object: Literal["rag.delta", "rag.reasoning.delta", "rag.reset"]
-    id: str
-    delta: str
-
-
-class RagUsage(Wire):
-    """The last event of a stream that was asked to ``include_usage``."""
-
-    object: Literal["rag.usage"] = "rag.usage"
-    id: str
-    usage: Usage

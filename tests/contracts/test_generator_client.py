@@ -8,7 +8,8 @@ import pytest
 
 from services.common.clients.generator import GeneratorClient
 from services.common.contracts.aliases import AliasCreate
-from services.common.contracts.generator import GivenPassage, RagAsk
+from services.common.contracts.generator import GivenPassage, RagAnswer, RagAsk, StreamOptions
+from services.common.contracts.rag_events import RagDelta, RagPassages
 from services.common.errors import FineproofError, NotFound, Unavailable
 from services.generator.main import create_app
 from services.generator.settings import GeneratorSettings
@@ -94,6 +95,55 @@ async def test_a_question_is_answered_with_citations(
     assert [citation.quote for citation in answer.citations] == ["kept for 47 days"]
     assert answer.passages[0].score == 0.1
     assert answer.adapter_sha256 == (await client.adapter(NAME)).sha256
+
+
+async def test_an_answer_is_heard_as_it_is_said(
+    client: GeneratorClient, upstream: Upstream
+) -> None:
+    upstream.text = ("kept\u2028for", " 47 days")  # a line's end to some, and none of JSON's
+    passage = GivenPassage(id="p1", text="Logs are kept for 47 days.", title="Logs")
+    ask = RagAsk(question="How long?", condition="oracle", passages=[passage])
+    passages, *said, whole = [event async for event in client.rag_events(ask)]
+    assert isinstance(passages, RagPassages)
+    assert [passage.id for passage in passages.passages] == ["p1"]
+    assert "".join(event.delta for event in said if isinstance(event, RagDelta)) == (
+        "kept\u2028for 47 days"
+    )
+    assert isinstance(whole, RagAnswer)
+    assert whole.answer == "kept\u2028for 47 days"
+    options = StreamOptions(include_usage=True)
+    counted = ask.model_copy(update={"stream": True, "stream_options": options})
+    assert [event async for event in client.rag_events(counted)][-1].object == "rag.usage"
+
+
+async def test_a_stream_that_ends_in_an_error_raises_it(
+    client: GeneratorClient, upstream: Upstream
+) -> None:
+    ask = RagAsk(question="How long?", condition="closed_book")
+    upstream.fault = "malformed"
+    with pytest.raises(FineproofError) as caught:
+        [event async for event in client.rag_events(ask)]
+    assert caught.value.code == "model_server_malformed"
+    with pytest.raises(NotFound):
+        [event async for event in client.rag_events(ask.model_copy(update={"model": "nobody"}))]
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"),
+    [
+        ('event: rag.news\ndata: {"object": "rag.news"}\n\n', "generator_broke_off"),
+        ('data: {"object": "rag.del', "unreadable_answer"),
+        ('data: {"object": "rag.delta", "id": 1}\n\n', "unreadable_answer"),
+        ("data: 3\n\n", "unreadable_answer"),
+    ],
+)
+async def test_a_stream_without_an_end_is_no_answer(stream: str, code: str) -> None:
+    ask = RagAsk(question="How long?", condition="closed_book")
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=stream))
+    async with httpx.AsyncClient(transport=transport, base_url="http://generator") as http:
+        with pytest.raises(FineproofError) as caught:
+            [event async for event in GeneratorClient(http).rag_events(ask)]
+    assert caught.value.code == code
 
 
 async def test_a_model_server_away_is_told_apart(

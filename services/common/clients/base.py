@@ -116,3 +116,17 @@ def as_error(response: httpx.Response, service: str) -> FineproofError:
             response.status_code,
             f"The {service} answered {response.status_code}: {response.text[:200]}",
         )
+
+
+async def lines_of(blocks: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """Lines of JSON: a line separator of Unicode's may stand inside of one, and ends none."""
+    rest = bytearray()
+    async for block in blocks:
+        rest += block
+        if b"\n" in block:
+            *whole, last = rest.split(b"\n")
+            for line in whole:
+                yield line.decode(errors="replace")
+            rest = bytearray(last)
+    if rest:
+        yield rest.decode(errors="replace")

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from services.common.clients.base import PeerClient
+from services.common.clients.base import PeerClient, lines_of
 from services.common.contracts.base import Page
 from services.common.contracts.trainer import (
     AdapterRecord,
@@ -37,7 +37,7 @@ class TrainerClient(PeerClient):
     async def file_lines(self, file_id: str) -> AsyncIterator[AsyncIterator[str]]:
         """The lines of a stored file, streamed."""
         async with self._stream("GET", f"/v1/files/{file_id}/content") as response:
-            yield _lines(response.aiter_bytes())
+            yield lines_of(response.aiter_bytes())
 
     async def create_job(
         self, ask: FineTuningJobCreate, *, key: str | None = None
@@ -81,17 +81,3 @@ class TrainerClient(PeerClient):
     async def adapters(self, limit: int = 100) -> Page[AdapterRecord]:
         response = await self._call("GET", "/v1/fine_tuning/adapters", params={"limit": limit})
         return Page[AdapterRecord].model_validate_json(response.content)
-
-
-async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """Lines of JSON: a line separator of Unicode's may stand inside of one, and ends none."""
-    rest = bytearray()
-    async for block in blocks:
-        rest += block
-        if b"\n" in block:
-            *whole, last = rest.split(b"\n")
-            for line in whole:
-                yield line.decode(errors="replace")
-            rest = bytearray(last)
-    if rest:
-        yield rest.decode(errors="replace")

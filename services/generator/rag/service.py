@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from services.common.clients.retriever import RetrieverClient
 from services.common.contracts.generator import RagAnswer, RagAsk, RagTimings, UsedPassage
+from services.common.contracts.rag_events import RagDelta, RagEvent, RagPassages, RagUsage
 from services.common.contracts.retriever import SearchAsk
 from services.common.errors import FineproofError
 from services.common.ids import new_id, now
@@ -20,7 +21,6 @@ from services.generator.rag.packing import Messages, Packed, Prompt
 from services.generator.rag.reasoning import Kind, Splitter
 from services.generator.rag.retrieval import find, number
 from services.generator.routing import Route, Served
-from services.generator.schemas import RagDelta, RagPassages, RagUsage
 from services.generator.servers.relay import DONE, Relay, error_event
 from services.generator.service import Generator
 
@@ -194,5 +194,5 @@ def _ms(start: float, end: float) -> float:
     return round((end - start) * 1000, 3)
 
 
-def _event(data: RagPassages | RagDelta | RagAnswer | RagUsage) -> bytes:
+def _event(data: RagEvent) -> bytes:
     return f"event: {data.object}\ndata: {data.model_dump_json()}\n\n".encode()
