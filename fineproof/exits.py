@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 from fineproof.errors import UserError
 
 GOOD, BAD, UNDECIDED, NO_ANSWER = 0, 1, 2, 3
+INTERRUPTED = 130
+"""What a shell says of a program that ended by Ctrl-C."""
 
 # Typer brings a click of its own in some versions: the class is found through its public child.
 _UsageError: Any = typer.BadParameter.__bases__[0]
@@ -55,6 +57,8 @@ def answering(command: Callable[..., int]) -> Callable[..., None]:
             sys.stdout.flush()
         except (typer.Exit, typer.Abort, _UsageError):
             raise
+        except KeyboardInterrupt:  # click would end in 1
+            raise typer.Exit(INTERRUPTED) from None
         except UserError as error:
             _give_up(str(error), as_json)
         except ModuleNotFoundError as error:

@@ -17,6 +17,9 @@ from fineproof.settings import Settings
 from services.common.clients.generator import GeneratorClient
 from services.common.errors import FineproofError
 
+STDERR = 2
+"""The error stream's number, which is there for a child also where Python's own was replaced."""
+
 
 @dataclass(frozen=True)
 class Address:
@@ -37,8 +40,11 @@ class Wanted:
 
 
 @contextmanager
-def stack_session(*, keep_up: bool, model: Wanted | None = None) -> Iterator[Address]:
-    """Give a running stack's address; with ``model``, of one that serves it.
+def stack_session(
+    *, keep_up: bool, model: Wanted | None = None, aside: bool = False
+) -> Iterator[Address]:
+    """Give a running stack's address; with ``model``, of one that serves it. ``aside`` has its
+    start told on the error stream.
 
     ``FINEPROOF_URL`` (with ``FINEPROOF_API_KEY``) names one elsewhere, which must answer. Otherwise
     it is the local one, started when it does not answer and then stopped at the end, unless
@@ -50,15 +56,15 @@ def stack_session(*, keep_up: bool, model: Wanted | None = None) -> Iterator[Add
     local = Address(Settings.from_environment().url, None)
     started = not _answers(local.url)
     if not started and model is not None and served_model(local) != model.name:
-        _fineproof("down")
+        _fineproof("down", aside=aside)
         started = True
     if started:
-        _fineproof("up", "--detach", model=model)
+        _fineproof("up", "--detach", model=model, aside=aside)
     try:
         yield local
     finally:
         if started and not keep_up:
-            _fineproof("down")
+            _fineproof("down", aside=aside)
 
 
 def wanted_models(asked: Sequence[str]) -> list[Wanted]:
@@ -130,8 +136,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _fineproof(*arguments: str, model: Wanted | None = None) -> None:
+def _fineproof(*arguments: str, model: Wanted | None = None, aside: bool) -> None:
     command = [sys.executable, "-m", "fineproof.cli", *arguments]
     named = {"FINEPROOF_MODEL": model.asked} if model is not None else {}
-    if subprocess.run(command, check=False, env={**os.environ, **named}).returncode != 0:
+    out = STDERR if aside else None
+    if subprocess.run(command, check=False, stdout=out, env={**os.environ, **named}).returncode:
         raise UserError(f"'fineproof {' '.join(arguments)}' failed; its last lines say why.")

@@ -87,7 +87,7 @@ def exam(
             )
             return await examine(evaluator, ask, board, title=f"Examining {model}")
 
-    with stack_session(keep_up=keep_up) as address:
+    with stack_session(keep_up=keep_up, aside=as_json) as address:
         board = Board(console)
         try:
             with board.live():
@@ -158,7 +158,7 @@ def train(
     train_file = write_rows(learnt, out / "data" / "train.jsonl")
     test_file = write_rows(asked, out / "data" / "test.jsonl")
     console = Console(stderr=as_json)
-    with stack_session(keep_up=keep_up) as address:
+    with stack_session(keep_up=keep_up, aside=as_json) as address:
         board = Board(console)
         try:
             with board.live():
