@@ -19,6 +19,7 @@ from fineproof.judge.commands import judge_app
 from fineproof.local import commands as local
 from fineproof.models.commands import models_app
 from fineproof.study.commands import study_app
+from fineproof.tuning.commands import tune
 
 app = typer.Typer(
     name="fineproof",
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(compare)
 app.command()(gate)
+app.command()(tune)
 app.command()(ask)
 app.add_typer(experiment_app, name="experiment")
 app.add_typer(study_app, name="study")

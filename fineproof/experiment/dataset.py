@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -36,21 +36,22 @@ class Dataset:
     sha256: str
 
 
-def prepare(folder: Path, *, pairs: int, items: int, into: Path) -> Dataset:
+def prepare(folder: Path, *, pairs: int | None, items: int | None, into: Path) -> Dataset:
     """Check ``folder`` and write the rows that will be used to ``into``.
 
     Takes the first ``pairs`` rows of ``train.jsonl`` and the first ``items`` of ``test.jsonl``, or
-    all there are. Raises :class:`UserError` naming the file and line of the first bad row.
+    all there are (None: all). Raises :class:`UserError` naming the file and line of the first bad
+    row.
     """
     need_folder(folder)
     into.mkdir(parents=True, exist_ok=True)
     corpus = folder / CORPUS
     passages = sum(1 for _ in rows(corpus, PASSAGE))
     counts = {
-        name: _take(folder / name, into / name, limit)
+        name: take(folder / name, into / name, limit)
         for name, limit in ((TRAIN, pairs), (TEST, items))
     }
-    digests = [sha256_of(path) for path in (corpus, into / TRAIN, into / TEST)]
+    corpus_sha256 = sha256_of(corpus)
     return Dataset(
         name=folder.resolve().name,
         corpus=corpus,
@@ -59,9 +60,15 @@ def prepare(folder: Path, *, pairs: int, items: int, into: Path) -> Dataset:
         passages=passages,
         pairs=counts[TRAIN],
         items=counts[TEST],
-        corpus_sha256=digests[0],
-        sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        corpus_sha256=corpus_sha256,
+        sha256=_sha256(corpus_sha256, into / TRAIN, into / TEST),
     )
+
+
+def with_test(dataset: Dataset, test: Path, items: int) -> Dataset:
+    """The same data with ``test``, of ``items`` rows, for its questions."""
+    sha256 = _sha256(dataset.corpus_sha256, dataset.train, test)
+    return replace(dataset, test=test, items=items, sha256=sha256)
 
 
 async def passage_lines(corpus: Path) -> AsyncIterator[bytes]:
@@ -79,9 +86,15 @@ async def passage_lines(corpus: Path) -> AsyncIterator[bytes]:
         yield bytes(block)
 
 
-def _take(source: Path, target: Path, limit: int) -> int:
+def take(source: Path, target: Path, limit: int | None) -> int:
+    """Write the first ``limit`` pairs of ``source`` to ``target``, or all; how many there were."""
     taken = list(islice(rows(source, PAIR), limit))
     if not taken:
         raise UserError(f"{source} is empty.")
     target.write_text("".join(map(dumped, taken)))
     return len(taken)
+
+
+def _sha256(corpus_sha256: str, train: Path, test: Path) -> str:
+    digests = (corpus_sha256, sha256_of(train), sha256_of(test))
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from services.common.contracts.evaluator import Comparison, DiffInDiff, Report, Verdict
 from services.common.contracts.exam_figures import ExamEstimate
+from services.common.contracts.generator import AdapterProof
 from services.common.contracts.judge import ReportJudge
 
 STYLES: dict[Verdict, str] = {
@@ -26,13 +27,7 @@ def show(report: Report, console: Console) -> None:
     if report.diff_in_diff:
         console.print(_diff_in_diff(report))
     for proof in report.adapter_proofs:
-        console.print(
-            f"[dim]{proof.adapter} is applied by {proof.replica}: {proof.modules_matched} of "
-            f"{proof.modules_in_file} modules matched, a canary's log-probability moves by up to "
-            f"{proof.max_abs_logprob_delta:.2f} nats and differs from PEFT's by at most "
-            f"{proof.peft_max_abs_diff:.1g}[/dim]",
-            highlight=False,
-        )
+        console.print(Text(proven(proof), style="dim"))
     if report.judge is not None:
         console.print(_judge(report.judge), highlight=False)
     for warning in report.warnings:
@@ -41,6 +36,16 @@ def show(report: Report, console: Console) -> None:
         console.print(Text.assemble((f"Try for {remedy.arm}: ", "cyan"), remedy.advice))
     console.print()
     console.print(Text(report.headline, style="bold"))
+
+
+def proven(proof: AdapterProof) -> str:
+    """What shows that an adapter is applied, in a sentence."""
+    return (
+        f"{proof.adapter} is applied by {proof.replica}: {proof.modules_matched} of "
+        f"{proof.modules_in_file} modules matched, a canary's log-probability moves by up to "
+        f"{proof.max_abs_logprob_delta:.2f} nats and differs from PEFT's by at most "
+        f"{proof.peft_max_abs_diff:.1g}"
+    )
 
 
 def _judge(judge: ReportJudge) -> str:
@@ -77,7 +82,7 @@ def _comparisons(report: Report) -> Table:
                 comparison.arm,
                 f"{comparison.base:.3f}",
                 f"{comparison.tuned:.3f}",
-                _difference(comparison.diff, comparison.ci95),
+                difference(comparison.diff, comparison.ci95),
                 _verdict(comparison),
                 end_section=comparison is comparisons[-1],
             )
@@ -96,7 +101,7 @@ def _diff_in_diff(report: Report) -> Table:
         table.add_row(
             f"  {effect.metric}",
             effect.arm,
-            _difference(effect.estimate, effect.ci95),
+            difference(effect.estimate, effect.ci95),
             _verdict(effect),
         )
     return table
@@ -109,7 +114,7 @@ def _table(title: str, first: str) -> Table:
     return table
 
 
-def _difference(value: float, interval: tuple[float, float]) -> str:
+def difference(value: float, interval: tuple[float, float]) -> str:
     low, high = interval
     return f"{value:+.3f} \\[{low:+.3f}, {high:+.3f}]"
 

@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Annotated, Any
 
 import httpx
-from fastapi import FastAPI, Header, UploadFile
+from fastapi import FastAPI, Form, Header, UploadFile
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -108,6 +108,7 @@ class Training:
     """The trainer's files and jobs: a job ends after ``looks`` looks, as ``ends`` says."""
 
     files: dict[str, str] = field(default_factory=dict)
+    purposes: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, FineTuningJob] = field(default_factory=dict)
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     looks: int = 2
@@ -115,9 +116,9 @@ class Training:
     room: int = 100
     findings: list[dict[str, Any]] = field(default_factory=list)
 
-    def put(self, content: str) -> str:
+    def put(self, content: str, purpose: str = "fine-tune") -> str:
         file_id = f"file_t{len(self.files)}"
-        self.files[file_id] = content
+        self.files[file_id], self.purposes[file_id] = content, purpose
         return file_id
 
     def create(self, ask: FineTuningJobCreate, key: str) -> FineTuningJob:
@@ -348,21 +349,21 @@ def trainer_app(world: World) -> FastAPI:
             bytes=1,
             created_at=0,
             filename="test.jsonl",
-            purpose="fine-tune" if tunes else world.purpose,
+            purpose=training.purposes[file_id] if tunes else world.purpose,
             status="processed",
             sha256=sha256(training.files[file_id].encode()).hexdigest() if tunes else "ef" * 32,
         )
 
     @app.post("/v1/files")
-    async def upload(file: UploadFile) -> FileObject:
+    async def upload(file: UploadFile, purpose: Annotated[str, Form()]) -> FileObject:
         content = (await file.read()).decode()
-        known = training.put(content)
+        known = training.put(content, purpose)
         return FileObject(
             id=known,
             bytes=len(content),
             created_at=0,
             filename=str(file.filename),
-            purpose="fine-tune",
+            purpose=purpose,
             status="processed",
             sha256=sha256(content.encode()).hexdigest(),
         )
