@@ -53,7 +53,9 @@ class Machine:
 
         return stack
 
-    def fineproof(self, *arguments: str, model: session.Wanted | None = None) -> None:
+    def fineproof(
+        self, *arguments: str, model: session.Wanted | None = None, aside: bool = False
+    ) -> None:
         """In place of the command ``fineproof up`` or ``down``."""
         self.told.append(f"{arguments[0]} {model.asked}" if model else arguments[0])
         self.serves = model.name if model and arguments[0] == "up" else None
