@@ -9,6 +9,7 @@ import numpy.typing as npt
 import structlog
 
 from services.common.errors import Unavailable
+from services.retriever.chunking import Word
 from services.retriever.models import DIMENSIONS
 from services.retriever.settings import RetrieverSettings
 
@@ -78,6 +79,27 @@ class Embedder:
                 headers={"Retry-After": "2"},
             )
 
+    @property
+    def reads(self) -> int:
+        """Tokens of a text that the model reads; the rest has no part in its vector."""
+        self.check()
+        special = self._model.tokenizer.num_special_tokens_to_add()
+        return int(self._model.max_seq_length - special)
+
+    def words(self, texts: Sequence[str]) -> list[list[Word]]:
+        """The words of each text as the model's tokenizer sees them."""
+        self.check()
+        with self._lock:
+            encoded = self._model.tokenizer(
+                list(texts),
+                add_special_tokens=False,
+                truncation=False,
+                padding=False,
+                return_attention_mask=False,
+                verbose=False,
+            ).encodings
+        return [_words(one.word_ids, one.offsets) for one in encoded]
+
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors of length 1, shape ``(len(texts), 384)``; the model reads a text's first 256
         tokens (all-MiniLM-L6-v2), the rest is found by full text only."""
@@ -91,3 +113,15 @@ class Embedder:
                 show_progress_bar=False,
             )
         return np.asarray(vectors, dtype=np.float32)
+
+
+def _words(ids: Sequence[int | None], offsets: Sequence[tuple[int, int]]) -> list[Word]:
+    words: list[Word] = []
+    last = None
+    for word, (start, _) in zip(ids, offsets, strict=True):
+        if words and word is not None and word == last:
+            words[-1] = Word(words[-1].start, words[-1].tokens + 1)
+        else:
+            words.append(Word(start, 1))
+        last = word
+    return words
