@@ -16,7 +16,7 @@ from fineproof.settings import Settings
 SERVICES = ("retriever", "generator", "trainer", "evaluator")
 WORKERS = ("retriever", "trainer", "evaluator")  # the services with long work
 PEERS: Mapping[str, tuple[str, ...]] = {  # whom each asks
-    "retriever": (),
+    "retriever": ("trainer",),
     "generator": ("retriever", "trainer", "evaluator"),
     "trainer": ("retriever", "generator"),
     "evaluator": ("retriever", "generator", "trainer"),

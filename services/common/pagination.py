@@ -1,6 +1,6 @@
 """OpenAI's cursor lists: ``after`` names the last id seen, ``has_more`` says whether to go on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends, Query
@@ -19,6 +19,7 @@ class Cursor(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     after: str | None = None
+    before: str | None = None
     limit: int = 20
     order: Literal["asc", "desc"] = "desc"
 
@@ -34,19 +35,40 @@ def get_cursor(
 CursorDep = Annotated[Cursor, Depends(get_cursor)]
 
 
+def get_two_way_cursor(
+    cursor: CursorDep, before: Annotated[str | None, Query(max_length=200)] = None
+) -> Cursor:
+    return cursor.model_copy(update={"before": before})
+
+
+TwoWayCursorDep = Annotated[Cursor, Depends(get_two_way_cursor)]
+
+
 def page_of(
-    session: Session, statement: Select[Row], key: Any, cursor: Cursor
+    session: Session,
+    statement: Select[Row],
+    key: Any,
+    cursor: Cursor,
+    *,
+    place: Callable[[str], Any] = lambda id_: id_,
 ) -> tuple[list[Row], bool]:
-    """Rows of one page in the order of ``key`` (a column whose ids sort by time), and has_more."""
-    if cursor.after is not None:
-        if "\x00" in cursor.after:
-            raise InvalidRequest("'after' is not an id.", param="after")
-        statement = statement.where(
-            key > cursor.after if cursor.order == "asc" else key < cursor.after
-        )
-    ordered = statement.order_by(key.asc() if cursor.order == "asc" else key.desc())
+    """Rows of one page in the order of ``key``, and has_more.
+
+    ``key`` is a column whose values grow with time; ``place`` gives the one of a cursor's id, where
+    it is not the id itself. A page before an id is the one that ends next to it.
+    """
+    rising = cursor.order == "asc"
+    for name, id_, behind in (("after", cursor.after, True), ("before", cursor.before, False)):
+        if id_ is not None:
+            if "\x00" in id_:
+                raise InvalidRequest(f"'{name}' is not an id.", param=name)
+            here = place(id_)
+            statement = statement.where(key > here if rising == behind else key < here)
+    backwards = cursor.before is not None and cursor.after is None
+    ordered = statement.order_by(key.asc() if rising != backwards else key.desc())
     rows = list(session.scalars(ordered.limit(cursor.limit + 1)))
-    return rows[: cursor.limit], len(rows) > cursor.limit
+    page = rows[: cursor.limit]
+    return (page[::-1] if backwards else page), len(rows) > cursor.limit
 
 
 def to_page(items: Sequence[Item], has_more: bool) -> Page[Item]:

@@ -9,9 +9,15 @@ from services.common.app import SessionDep
 from services.common.contracts import retriever as wire
 from services.common.contracts.base import Deleted, Page
 from services.common.errors import InvalidRequest
-from services.common.pagination import CursorDep
-from services.retriever import ingestion, service
-from services.retriever.deps import DatabaseDep, EmbedderDep, QueueDep, SettingsDep
+from services.common.pagination import CursorDep, TwoWayCursorDep
+from services.retriever import files, ingestion, service
+from services.retriever.deps import (
+    DatabaseDep,
+    EmbedderDep,
+    QueueDep,
+    SettingsDep,
+    TrainerDep,
+)
 
 router = APIRouter(prefix="/v1/vector_stores", tags=["vector stores"])
 
@@ -26,12 +32,14 @@ _JSON_LINES = {
 
 
 @router.post("")
-def create_store(ask: wire.VectorStoreCreate, session: SessionDep) -> wire.VectorStore:
-    return service.create_store(session, ask)
+async def create_store(
+    ask: wire.VectorStoreCreate, db: DatabaseDep, queue: QueueDep, trainer: TrainerDep
+) -> wire.VectorStore:
+    return await files.create_store(db, queue, trainer, ask)
 
 
 @router.get("")
-def list_stores(cursor: CursorDep, session: SessionDep) -> Page[wire.VectorStore]:
+def list_stores(cursor: TwoWayCursorDep, session: SessionDep) -> Page[wire.VectorStore]:
     return service.stores(session, cursor)
 
 

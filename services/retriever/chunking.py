@@ -28,6 +28,13 @@ class Span(NamedTuple):
     end: int
 
 
+class Cut(NamedTuple):
+    """How large chunks are at most, and how much of the one before they have at most."""
+
+    size: int
+    overlap: int
+
+
 class _Piece(NamedTuple):
     """What is never cut: pieces lie side by side and cover the text."""
 
@@ -42,6 +49,10 @@ class _Piece(NamedTuple):
 # not grow with the text.
 _AT_ONCE = 256
 _LONG = 10_000
+
+# Characters that count as a token at the least: blanks are none to a tokenizer, and a word that a
+# model does not know is one, however long.
+_PER_TOKEN = 40
 
 
 def chunks(text: str, measure: Measure, *, size: int, overlap: int) -> Iterator[Span]:
@@ -122,9 +133,8 @@ def _of_sentence(
     """What stands between blanks: "it's" is one piece, though a tokenizer sees three words."""
     absolute = [Word(start + word.start, word.tokens) for word in words]
     for begin, stop, inside in _between_blanks(text, start, end, absolute):
-        tokens = sum(word.tokens for word in inside)
-        whole = _Piece(begin, stop, tokens, opens=False)
-        for part in [whole] if tokens <= size else _apart(whole, inside, size=size):
+        whole = _piece(begin, stop, inside)
+        for part in [whole] if whole.tokens <= size else _apart(whole, inside, size=size):
             yield from _fitting(text, part, measure, size=size)
 
 
@@ -142,13 +152,19 @@ def _between_blanks(
 
 def _apart(piece: _Piece, words: Iterable[Word], *, size: int) -> Iterator[_Piece]:
     """A piece too long for a chunk, such as a line of Chinese, in words that fill half of one."""
-    begin, tokens = piece.start, 0
+    begin, taken, tokens = piece.start, list[Word](), 0
     for word in words:
-        if tokens and 2 * (tokens + word.tokens) > size:
-            yield _Piece(begin, word.start, tokens, opens=False)
-            begin, tokens = word.start, 0
+        if taken and 2 * (tokens + word.tokens) > size:
+            yield _piece(begin, word.start, taken)
+            begin, taken, tokens = word.start, [], 0
+        taken.append(word)
         tokens += word.tokens
-    yield _Piece(begin, piece.end, tokens, opens=False)
+    yield _piece(begin, piece.end, taken)
+
+
+def _piece(start: int, end: int, words: Iterable[Word]) -> _Piece:
+    tokens = sum(word.tokens for word in words)
+    return _Piece(start, end, max(tokens, (end - start) // _PER_TOKEN), opens=False)
 
 
 def _fitting(text: str, piece: _Piece, measure: Measure, *, size: int) -> Iterator[_Piece]:
@@ -160,5 +176,4 @@ def _fitting(text: str, piece: _Piece, measure: Measure, *, size: int) -> Iterat
     halves = [(piece.start, middle), (middle, piece.end)]
     measured = measure([text[start:end] for start, end in halves])
     for (start, end), words in zip(halves, measured, strict=True):
-        tokens = sum(word.tokens for word in words)
-        yield from _fitting(text, _Piece(start, end, tokens, opens=False), measure, size=size)
+        yield from _fitting(text, _piece(start, end, words), measure, size=size)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from services.common.clients.trainer import TrainerClient
 from services.common.db import Database
 from services.common.tasks import TaskQueue
 from services.retriever.embedding import Embedder
@@ -30,7 +31,13 @@ def get_embedder(request: Request) -> Embedder:
     return embedder
 
 
+def get_trainer(request: Request) -> TrainerClient:
+    trainer: TrainerClient = request.app.state.trainer
+    return trainer
+
+
 SettingsDep = Annotated[RetrieverSettings, Depends(get_settings)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
 QueueDep = Annotated[TaskQueue, Depends(get_queue)]
 EmbedderDep = Annotated[Embedder, Depends(get_embedder)]
+TrainerDep = Annotated[TrainerClient, Depends(get_trainer)]

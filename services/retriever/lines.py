@@ -5,31 +5,18 @@ Nothing touches the database while a client sends, however slowly; memory holds 
 
 import json
 from collections.abc import Iterator
-from tempfile import SpooledTemporaryFile
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from pydantic import ValidationError
 
-from services.common.contracts.base import Attributes
+from services.common.contracts.base import attributes_fault
 from services.common.contracts.retriever import PassageInput
 from services.common.errors import InvalidRequest, TooLarge
+from services.retriever.rows import Row, RowFile
 
 # A text of 100,000 characters, each written as two \\uXXXX escapes, fits in it.
 MAX_LINE = 2 * 2**20
-
-_IN_MEMORY = 4 * 2**20
-
-
-class Row(NamedTuple):
-    """One passage, as it goes into the staging table; ``attributes`` is JSON text."""
-
-    line: int
-    id: str
-    doc_id: str
-    title: str
-    text: str
-    attributes: str
 
 
 class PassageLines:
@@ -40,13 +27,11 @@ class PassageLines:
     """
 
     def __init__(self, *, max_bytes: int) -> None:
-        self.count = 0
+        self._rows = RowFile()
         self._line = 0
         self._bytes = 0
         self._max_bytes = max_bytes
         self._tail = b""
-        # Closed by __exit__: the object is the context.
-        self._file = SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8")  # noqa: SIM115
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +42,7 @@ class PassageLines:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        self._rows.__exit__(kind, error, trace)
 
     def feed(self, block: bytes) -> None:
         self._bytes += len(block)
@@ -74,15 +59,13 @@ class PassageLines:
     def finish(self) -> None:
         self._take(self._tail)
         self._tail = b""
-        if self.count == 0:
+        if self._rows.count == 0:
             raise InvalidRequest(
                 "The body holds no passages; send one JSON object a line.", code="missing_body"
             )
 
     def rows(self) -> Iterator[Row]:
-        self._file.seek(0)
-        for line in self._file:
-            yield Row(*json.loads(line))
+        return iter(self._rows)
 
     def _take(self, line: bytes) -> None:
         self._line += 1
@@ -97,16 +80,16 @@ class PassageLines:
         reason = _unstorable(passage)
         if reason is not None:
             raise _fault(self._line, reason)
-        row = Row(
-            self._line,
-            passage.id,
-            passage.doc_id or passage.id,
-            passage.title,
-            passage.text,
-            json.dumps(passage.attributes),
+        self._rows.add(
+            Row(
+                self._line,
+                passage.id,
+                passage.doc_id or passage.id,
+                passage.title,
+                passage.text,
+                json.dumps(passage.attributes),
+            )
         )
-        self._file.write(json.dumps(row) + "\n")
-        self.count += 1
 
 
 def _unstorable(passage: PassageInput) -> str | None:
@@ -117,19 +100,7 @@ def _unstorable(passage: PassageInput) -> str | None:
         return "it holds a NUL character, which PostgreSQL cannot store"
     if not passage.text.strip():
         return "'text' is blank"
-    return _over_limits(attributes)
-
-
-def _over_limits(attributes: Attributes) -> str | None:
-    if len(attributes) > 16:
-        return "'attributes' holds at most 16 pairs"
-    if any(not 1 <= len(key) <= 64 for key in attributes):
-        return "keys of 'attributes' hold 1 to 64 characters"
-    if "doc_id" in attributes:
-        return "'doc_id' is a field of the passage and cannot be an attribute too"
-    if any(isinstance(value, str) and len(value) > 512 for value in attributes.values()):
-        return "values of 'attributes' hold at most 512 characters"
-    return None
+    return attributes_fault(attributes)
 
 
 def _explained(line: int, error: ValidationError) -> InvalidRequest:

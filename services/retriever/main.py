@@ -9,8 +9,9 @@ from typing import Any
 from fastapi import FastAPI
 
 from services.common.app import create_service
+from services.common.clients.trainer import TrainerClient
 from services.common.tasks import TaskQueue, make_celery
-from services.retriever.api import router
+from services.retriever import api, file_routes
 from services.retriever.embedding import Embedder
 from services.retriever.settings import RetrieverSettings
 
@@ -26,14 +27,16 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
         app.state.embedder = Embedder.from_settings(settings, threads=settings.query_threads)
         app.state.embedder.load_in_background()
         try:
-            yield
+            async with TrainerClient.connect(settings.trainer_url, settings.peer_key) as trainer:
+                app.state.trainer = trainer
+                yield
         finally:
             app.state.queue.close()
 
     return create_service(
         "retriever",
         settings,
-        routers=[router],
+        routers=[api.router, file_routes.router],
         migrations=Path(__file__).parent / "migrations",
         resources=resources,
         ready=lambda app: app.state.embedder.check(),

@@ -3,17 +3,20 @@
 from typing import Any
 
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import BigInteger, Computed, ForeignKey, Identity, Index, UniqueConstraint
+from sqlalchemy import BigInteger, Computed, ForeignKey, Identity, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from services.common.db import service_metadata
 from services.common.leases import Leased
 
 DIMENSIONS = 384
+DAY = 86_400
 
 # The language passages are stemmed in; part of an index, so it changes by a migration only.
 LANGUAGE = "english"
+
+_FROM_A_FILE = text("file_id is not null")
 
 
 class Base(DeclarativeBase):
@@ -22,6 +25,9 @@ class Base(DeclarativeBase):
 
 class VectorStore(Base):
     """``passages`` counts those with a vector, ``usage_bytes`` the UTF-8 bytes of all texts.
+
+    ``expires_days`` after ``last_active_at`` it is expired, and soon ``swept``: emptied for good.
+    ``max_chunk_tokens`` and ``overlap_tokens`` are for files that come without their own.
 
     Whoever adds, replaces or embeds passages holds this row's lock (``storage.lock_store``): it
     keeps the two counters true and makes writers of one store take turns instead of deadlocking.
@@ -33,12 +39,23 @@ class VectorStore(Base):
     created_at: Mapped[int] = mapped_column(BigInteger)
     last_active_at: Mapped[int] = mapped_column(BigInteger)
     name: Mapped[str | None]
+    description: Mapped[str | None]
     metadata_: Mapped[dict[str, str]] = mapped_column("metadata", JSONB)
     passages: Mapped[int] = mapped_column(BigInteger, default=0)
     usage_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    expires_days: Mapped[int | None]
+    swept: Mapped[bool] = mapped_column(default=False)
+    max_chunk_tokens: Mapped[int | None]
+    overlap_tokens: Mapped[int | None]
+
+    @property
+    def expires_at(self) -> int | None:
+        return self.last_active_at + self.expires_days * DAY if self.expires_days else None
 
 
 class Ingestion(Base, Leased):
+    """``staged`` once its passages are rows: one from a file begins without."""
+
     __tablename__ = "ingestions"
 
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -51,10 +68,49 @@ class Ingestion(Base, Leased):
     received: Mapped[int] = mapped_column(BigInteger)
     embedded: Mapped[int] = mapped_column(BigInteger)
     error: Mapped[str | None]
+    error_code: Mapped[str | None]
+    file_id: Mapped[str | None]
+    staged: Mapped[bool] = mapped_column(default=True)
+
+
+class FileBatch(Base):
+    __tablename__ = "file_batches"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    store_id: Mapped[str] = mapped_column(
+        ForeignKey("vector_stores.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class StoreFile(Base):
+    """A file of the trainer's in a store; its ingestion has its status. ``number`` orders them."""
+
+    __tablename__ = "store_files"
+
+    number: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    store_id: Mapped[str] = mapped_column(ForeignKey("vector_stores.id", ondelete="CASCADE"))
+    file_id: Mapped[str]
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    filename: Mapped[str]
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    max_chunk_tokens: Mapped[int | None]
+    overlap_tokens: Mapped[int | None]
+    usage_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    batch_id: Mapped[str | None] = mapped_column(index=True)
+    ingestion_id: Mapped[str] = mapped_column(
+        ForeignKey("ingestions.id", ondelete="CASCADE"), unique=True
+    )
+    ingestion: Mapped[Ingestion] = relationship(lazy="joined", innerjoin=True)
+
+    __table_args__ = (UniqueConstraint("store_id", "file_id"),)
 
 
 class Passage(Base):
-    """``ingestion_id`` is the last that brought it; ``lexemes`` marks the title A, the text D."""
+    """``ingestion_id`` is the last that brought it; ``lexemes`` marks the title A, the text D.
+
+    One cut from a file has its ``file_id``, and ``start``, its place in the file's text.
+    """
 
     __tablename__ = "passages"
 
@@ -66,6 +122,8 @@ class Passage(Base):
     text: Mapped[str]
     attributes: Mapped[dict[str, Any]] = mapped_column(JSONB)
     ingestion_id: Mapped[str]
+    file_id: Mapped[str | None]
+    start: Mapped[int | None] = mapped_column(BigInteger)
     lexemes: Mapped[Any] = mapped_column(
         TSVECTOR,
         Computed(
@@ -79,6 +137,7 @@ class Passage(Base):
         UniqueConstraint("store_id", "id"),
         Index(None, "store_id", "doc_id"),
         Index(None, "ingestion_id", "pk"),
+        Index(None, "store_id", "file_id", postgresql_where=_FROM_A_FILE),
         Index(None, "lexemes", postgresql_using="gin"),
         Index(
             None,

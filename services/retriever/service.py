@@ -11,48 +11,58 @@ from services.common.ids import new_id, now
 from services.common.pagination import Cursor, to_page
 from services.retriever import candidates, filters, storage
 from services.retriever.embedding import Embedder
-from services.retriever.models import Ingestion, Passage, VectorStore
+from services.retriever.expiry import refuse_expired
+from services.retriever.models import VectorStore
 from services.retriever.ranking import Scored, best_of, fuse
+from services.retriever.views import read_ingestion, read_passage, read_result, read_store
 
 # How deep each ranking is looked at before fusion, at least.
 DEPTH = 50
 
 
-def create_store(session: Session, ask: wire.VectorStoreCreate) -> wire.VectorStore:
+def new_store(
+    session: Session, ask: wire.VectorStoreCreate, *, tokens: tuple[int | None, int | None]
+) -> VectorStore:
     moment = now()
     row = VectorStore(
         id=new_id("vs"),
         created_at=moment,
         last_active_at=moment,
         name=ask.name,
-        metadata_=ask.metadata,
+        description=ask.description,
+        metadata_=ask.metadata or {},
         passages=0,
         usage_bytes=0,
+        expires_days=ask.expires_after.days if ask.expires_after else None,
+        max_chunk_tokens=tokens[0],
+        overlap_tokens=tokens[1],
     )
     storage.add(session, row)
-    return _read_store(row, {})
+    return row
 
 
 def store(session: Session, store_id: str) -> wire.VectorStore:
     row = storage.store(session, store_id)
-    return _read_store(row, storage.ingestion_counts(session, [store_id]).get(store_id, {}))
+    return read_store(row, storage.ingestion_counts(session, [store_id]).get(store_id, {}))
 
 
 def stores(session: Session, cursor: Cursor) -> Page[wire.VectorStore]:
     rows, has_more = storage.stores(session, cursor)
     counts = storage.ingestion_counts(session, [row.id for row in rows])
-    return to_page([_read_store(row, counts.get(row.id, {})) for row in rows], has_more)
+    return to_page([read_store(row, counts.get(row.id, {})) for row in rows], has_more)
 
 
 def update_store(session: Session, store_id: str, ask: wire.VectorStoreUpdate) -> wire.VectorStore:
     """Change what the request names; an explicit null clears."""
-    row = storage.lock_store(session, store_id)
+    row = refuse_expired(storage.lock_store(session, store_id))
     if "name" in ask.model_fields_set:
         row.name = ask.name
     if "metadata" in ask.model_fields_set:
         row.metadata_ = ask.metadata or {}
+    if "expires_after" in ask.model_fields_set:
+        row.expires_days = ask.expires_after.days if ask.expires_after else None
     row.last_active_at = now()
-    return _read_store(row, storage.ingestion_counts(session, [store_id]).get(store_id, {}))
+    return read_store(row, storage.ingestion_counts(session, [store_id]).get(store_id, {}))
 
 
 def delete_store(session: Session, store_id: str) -> Deleted:
@@ -78,10 +88,10 @@ def passage(session: Session, store_id: str, passage_id: str) -> wire.Passage:
 
 
 def passages(session: Session, store_id: str, ask: wire.PassagesAsk) -> wire.PassagesFound:
-    storage.store(session, store_id)
+    refuse_expired(storage.store(session, store_id))
     rows = storage.passages(session, store_id, ask.ids)
     return wire.PassagesFound(
-        data=[_read_passage(rows[key]) for key in ask.ids if key in rows],
+        data=[read_passage(rows[key]) for key in ask.ids if key in rows],
         missing=[key for key in ask.ids if key not in rows],
     )
 
@@ -138,7 +148,7 @@ def _rank(
     texts = [query.query for query in queries]
     # Before the first statement: no connection is held while the model computes.
     vectors = embedder.embed(texts) if mode != "text" else None
-    row = storage.store(session, store_id)
+    row = refuse_expired(storage.store(session, store_id))
     depth = max(DEPTH, 2 * max_num_results)
     candidates.set_breadth(session, max(ef_search, depth))
     rankings: list[list[list[Scored]]] = [[] for _ in queries]
@@ -155,6 +165,7 @@ def _rank(
             )
             for place, hits in zip(places, found, strict=True):
                 rankings[place].append(hits)
+    storage.touch(session, row)
     return rankings
 
 
@@ -181,52 +192,5 @@ def _results(
     found: list[list[wire.SearchResult]] = []
     for scored in merged:
         known = [(rows[pk], score) for pk, score in scored if pk in rows]
-        found.append([_read_result(row, score) for row, score in known[:limit]])
+        found.append([read_result(row, score) for row, score in known[:limit]])
     return found
-
-
-def _read_store(row: VectorStore, counts: dict[str, int]) -> wire.VectorStore:
-    """``file_counts`` counts ingestions: they are what a client waits for."""
-    return wire.VectorStore(
-        id=row.id,
-        created_at=row.created_at,
-        name=row.name,
-        status="in_progress" if counts.get("in_progress") else "completed",
-        usage_bytes=row.usage_bytes,
-        file_counts=wire.FileCounts(total=sum(counts.values()), **counts),
-        last_active_at=row.last_active_at,
-        metadata=row.metadata_,
-        passages=row.passages,
-    )
-
-
-def read_ingestion(row: Ingestion) -> wire.Ingestion:
-    return wire.Ingestion.model_validate(
-        {
-            "vector_store_id": row.store_id,
-            **{
-                name: getattr(row, name)
-                for name in wire.Ingestion.model_fields
-                if name not in ("object", "vector_store_id")
-            },
-        }
-    )
-
-
-def _read_passage(row: Passage) -> wire.Passage:
-    return wire.Passage(
-        id=row.id, doc_id=row.doc_id, title=row.title, text=row.text, attributes=row.attributes
-    )
-
-
-def _read_result(row: Passage, score: float) -> wire.SearchResult:
-    return wire.SearchResult(
-        file_id=row.doc_id,
-        filename=row.title,
-        score=score,
-        attributes=row.attributes,
-        content=[wire.Content(text=row.text)],
-        passage_id=row.id,
-        doc_id=row.doc_id,
-        title=row.title,
-    )

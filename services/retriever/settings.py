@@ -12,6 +12,9 @@ class RetrieverSettings(ServiceSettings):
     embedding_model: str = Field(
         description="Folder or Hugging Face id of a sentence-transformers model of 384 dimensions."
     )
+    trainer_url: str = Field(
+        "http://127.0.0.1:8003", description="Base URL of the trainer, which has the files."
+    )
     embedding_device: str = Field(
         "cpu", description="Where the embedding model runs, in torch's words: `cpu`, `cuda`."
     )
@@ -39,4 +42,13 @@ class RetrieverSettings(ServiceSettings):
     )
     max_ingestion_bytes: int = Field(
         4 * 2**30, ge=1024, description="Largest body of one bulk ingestion, in bytes."
+    )
+    max_file_bytes: int = Field(
+        64 * 2**20, ge=1024, description="Largest file that is read into a store, in bytes."
+    )
+    max_file_characters: int = Field(
+        10_000_000,
+        ge=1024,
+        description="Most text taken from one file; a worker needs a few hundred bytes for each "
+        "character of HTML, ten for one of plain text.",
     )

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 import psycopg
-from sqlalchemy import exists, select, text
+from sqlalchemy import case, exists, select, text
 from sqlalchemy.orm import Session
 
-from services.retriever.lines import Row
 from services.retriever.models import Passage, PassageVector
+from services.retriever.rows import Row
 
 _STAGE = """
 create temporary table staged (
-    line bigint, id text, doc_id text, title text, text text, attributes jsonb
+    line bigint, id text, doc_id text, title text, text text, attributes jsonb, start bigint
 ) on commit drop
 """
 
@@ -39,11 +39,14 @@ where passage_vectors.passage_pk = passages.pk
 """
 
 _UPSERT = """
-insert into retriever.passages (store_id, id, doc_id, title, text, attributes, ingestion_id)
-select :store, id, doc_id, title, text, attributes, :ingestion from staged order by line
+insert into retriever.passages
+    (store_id, id, doc_id, title, text, attributes, ingestion_id, file_id, start)
+select :store, id, doc_id, title, text, attributes, :ingestion, :file, start
+from staged order by line
 on conflict (store_id, id) do update
 set doc_id = excluded.doc_id, title = excluded.title, text = excluded.text,
-    attributes = excluded.attributes, ingestion_id = excluded.ingestion_id
+    attributes = excluded.attributes, ingestion_id = excluded.ingestion_id,
+    file_id = excluded.file_id, start = excluded.start
 """
 
 _PENDING = """
@@ -70,12 +73,19 @@ class Merged:
         self.grown = grown
 
 
-def merge(session: Session, *, store_id: str, ingestion_id: str, rows: Iterable[Row]) -> Merged:
+def merge(
+    session: Session,
+    *,
+    store_id: str,
+    ingestion_id: str,
+    rows: Iterable[Row],
+    file_id: str | None = None,
+) -> Merged:
     """Add the rows' passages to the store, replacing those whose ids it holds.
 
-    The caller holds the store's lock.
+    With ``file_id`` they are all that the file says. The caller holds the store's lock.
     """
-    names = {"store": store_id, "ingestion": ingestion_id}
+    names = {"store": store_id, "ingestion": ingestion_id, "file": file_id}
     session.execute(text(_STAGE))
     with _psycopg(session).cursor().copy("copy staged from stdin") as copy:
         for row in rows:
@@ -92,9 +102,12 @@ def merge(session: Session, *, store_id: str, ingestion_id: str, rows: Iterable[
 def without_vector(
     session: Session, ingestion_id: str, *, after: int, limit: int
 ) -> list[tuple[int, str, str]]:
-    """``(pk, title, text)`` of the ingestion's next passages to embed, from behind ``after``."""
+    """``(pk, title, text)`` of the ingestion's next passages to embed, from behind ``after``.
+
+    A file's name is no part of what its chunks say, and they are as long as the model reads.
+    """
     rows = session.execute(
-        select(Passage.pk, Passage.title, Passage.text)
+        select(Passage.pk, case((Passage.file_id.is_(None), Passage.title), else_=""), Passage.text)
         .where(
             Passage.ingestion_id == ingestion_id,
             Passage.pk > after,

@@ -4,13 +4,21 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from services.common.errors import NotFound
 from services.common.ids import now
 from services.common.pagination import Cursor, page_of
-from services.retriever.models import Ingestion, Passage, PassageVector, VectorStore
+from services.retriever.models import (
+    DAY,
+    Base,
+    FileBatch,
+    Ingestion,
+    Passage,
+    PassageVector,
+    VectorStore,
+)
 
 
 def store(session: Session, store_id: str) -> VectorStore:
@@ -34,11 +42,36 @@ def _no_store(store_id: str) -> NotFound:
     return NotFound(f"No vector store has the id '{store_id}'.", param="vector_store_id")
 
 
+def expired_stores(session: Session, moment: int) -> list[str]:
+    """Some that have expired and are not emptied yet."""
+    ends = VectorStore.last_active_at + VectorStore.expires_days * DAY
+    rows = session.scalars(
+        select(VectorStore.id)
+        .where(VectorStore.expires_days.is_not(None), ~VectorStore.swept, ends <= moment)
+        .limit(10)
+    )
+    return list(rows)
+
+
+def touch(session: Session, row: VectorStore) -> None:
+    """Note that the store is in use: once a minute is enough, and no search waits for it."""
+    moment = now()
+    if row.last_active_at > moment - 60:
+        return
+    free = select(VectorStore.id).where(VectorStore.id == row.id).with_for_update(skip_locked=True)
+    session.execute(
+        update(VectorStore)
+        .where(VectorStore.id.in_(free))
+        .values(last_active_at=moment)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def stores(session: Session, cursor: Cursor) -> tuple[list[VectorStore], bool]:
     return page_of(session, select(VectorStore), VectorStore.id, cursor)
 
 
-def add(session: Session, row: VectorStore | Ingestion) -> None:
+def add(session: Session, row: Base) -> None:
     session.add(row)
     session.flush()
 
@@ -49,6 +82,34 @@ def delete_store(session: Session, store_id: str) -> None:
     # By store, not by the passages' cascade, which would look its vectors up one at a time.
     session.execute(delete(PassageVector).where(PassageVector.store_id == store_id))
     session.delete(row)
+
+
+def empty_store(session: Session, store_id: str) -> None:
+    """Remove all that the store holds; the caller holds its lock."""
+    for table in (PassageVector, Passage, Ingestion, FileBatch):
+        session.execute(delete(table).where(table.store_id == store_id))
+
+
+def drop_passages(session: Session, store: VectorStore, *which: ColumnElement[bool]) -> int:
+    """Remove such passages of the store, whose lock the caller holds; gives their number."""
+    gone = (
+        delete(Passage)
+        .where(Passage.store_id == store.id, *which)
+        .returning(Passage.pk, func.octet_length(Passage.text).label("bytes"))
+        .cte("gone")
+    )
+    count, vectors, size = session.execute(
+        select(
+            func.count(),
+            func.count(PassageVector.passage_pk),
+            func.coalesce(func.sum(gone.c.bytes), 0),
+        )
+        .select_from(gone)
+        .outerjoin(PassageVector, PassageVector.passage_pk == gone.c.pk)
+    ).one()
+    store.passages -= vectors
+    store.usage_bytes -= size
+    return int(count)
 
 
 def ingestion_counts(session: Session, store_ids: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -98,14 +159,21 @@ def update_held(session: Session, ingestion_id: str, owner: str, **values: Any) 
 
 
 def end_held(
-    session: Session, ingestion_id: str, owner: str, *, status: str, error: str | None
+    session: Session,
+    ingestion_id: str,
+    owner: str,
+    *,
+    status: str,
+    error: str | None,
+    error_code: str | None = None,
 ) -> None:
     """Finish an ingestion this worker still holds.
 
     When it completes, passages that a later ingestion replaced meanwhile count as embedded too:
     nothing waits for them here.
     """
-    values: dict[str, Any] = {"status": status, "error": error, "finished_at": now()}
+    values: dict[str, Any] = {"status": status, "error": error, "error_code": error_code}
+    values["finished_at"] = now()
     if status == "completed":
         values["embedded"] = Ingestion.received
     update_held(session, ingestion_id, owner, lease_owner=None, lease_expires_at=None, **values)

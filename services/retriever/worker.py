@@ -4,8 +4,8 @@ from typing import Any
 
 from celery import Celery
 
-from services.common.tasks import make_celery, prepare_worker
-from services.retriever import ingestion
+from services.common.tasks import SWEEP_SECONDS, do_chores, make_celery, prepare_worker
+from services.retriever import expiry, ingestion
 from services.retriever.settings import RetrieverSettings
 from services.retriever.tasks import Resources, register
 
@@ -22,6 +22,7 @@ def create_worker(settings: RetrieverSettings | None = None) -> Celery:
         log_level=settings.log_level,
         waiting=lambda: ingestion.waiting(sweeper.db),
     )
+    do_chores((expiry.sweep,), database_url=settings.database_url, seconds=SWEEP_SECONDS)
     return app
 
 

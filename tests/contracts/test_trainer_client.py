@@ -52,6 +52,8 @@ async def test_the_client_speaks_what_the_trainer_answers(
         assert await client.file(file.id) == file
         async with client.file_lines(file.id) as lines:
             assert [json.loads(line) async for line in lines] == pairs(10)
+        async with client.file_content(file.id) as blocks:
+            assert b"".join([block async for block in blocks]) == jsonl(pairs(10))
 
         method = {"supervised": {"hyperparameters": {"n_epochs": 1, "learning_rate": 0.01}}}
         ask = FineTuningJobCreate(

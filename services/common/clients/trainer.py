@@ -39,6 +39,12 @@ class TrainerClient(PeerClient):
         async with self._stream("GET", f"/v1/files/{file_id}/content") as response:
             yield lines_of(response.aiter_bytes())
 
+    @asynccontextmanager
+    async def file_content(self, file_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A stored file's bytes, streamed."""
+        async with self._stream("GET", f"/v1/files/{file_id}/content") as response:
+            yield response.aiter_bytes()
+
     async def create_job(
         self, ask: FineTuningJobCreate, *, key: str | None = None
     ) -> FineTuningJob:

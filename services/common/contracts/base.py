@@ -63,3 +63,16 @@ Id = Annotated[
 # A caller's own id of a passage or document: a number, a path, a URL.
 Key = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
 Attributes = dict[str, str | bool | float]
+
+
+def attributes_fault(attributes: Attributes) -> str | None:
+    """Why a passage or a file does not have these, though the type lets them through."""
+    if len(attributes) > 16:
+        return "'attributes' holds at most 16 pairs"
+    if any(not 1 <= len(key) <= 64 for key in attributes):
+        return "keys of 'attributes' hold 1 to 64 characters"
+    if "doc_id" in attributes:
+        return "'doc_id' is a field of the passage and cannot be an attribute too"
+    if any(isinstance(value, str) and len(value) > 512 for value in attributes.values()):
+        return "values of 'attributes' hold at most 512 characters"
+    return None

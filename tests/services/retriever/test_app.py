@@ -76,6 +76,21 @@ async def test_without_its_model_the_service_is_not_ready_and_says_why(
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
 
 
+async def test_without_the_trainer_files_are_put_off_and_the_rest_goes_on(
+    retriever_settings: RetrieverSettings,
+) -> None:
+    app = create_app(retriever_settings.model_copy(update={"trainer_url": "http://127.0.0.1:9"}))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+    ):
+        store = (await http.post("/v1/vector_stores", json={})).json()["id"]
+        ask = {"file_id": "file_a"}
+        refused = await http.post(f"/v1/vector_stores/{store}/files", json=ask)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        assert "trainer cannot be reached" in refused.json()["error"]["message"]
+
+
 def test_the_migrations_build_the_tables_the_code_describes(retriever: Retriever) -> None:
     assert_migrated(retriever.db.engine, Base.metadata)
 

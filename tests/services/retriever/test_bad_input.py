@@ -5,12 +5,18 @@ from typing import Any
 
 import pytest
 
-from tests.services.retriever.conftest import Retriever
+from tests.services.retriever.conftest import Library, Retriever
 
 STORES = "/v1/vector_stores"
 HERE = f"{STORES}/{{store}}"
 
 Case = tuple[str, str, Any, int]
+
+
+def chunking(size: int, overlap: int) -> dict[str, Any]:
+    static = {"max_chunk_size_tokens": size, "chunk_overlap_tokens": overlap}
+    return {"type": "static", "static": static}
+
 
 CASES: list[Case] = [
     ("POST", STORES, b"", 400),
@@ -34,6 +40,22 @@ CASES: list[Case] = [
     ("GET", f"{STORES}?limit=99999999999999999999", None, 400),
     ("GET", f"{STORES}?order=up", None, 400),
     ("GET", f"{STORES}?after=%00", None, 400),
+    ("GET", f"{STORES}?before=%00", None, 400),
+    ("POST", STORES, {"description": "x" * 1_001}, 400),
+    ("POST", STORES, {"file_ids": "file_a"}, 400),
+    ("POST", STORES, {"file_ids": ["../a"]}, 400),
+    ("POST", STORES, {"file_ids": ["file_a"] * 2_001}, 400),
+    ("POST", STORES, {"expires_after": {"days": 3}}, 400),
+    ("POST", STORES, {"expires_after": {"anchor": "created_at", "days": 3}}, 400),
+    ("POST", STORES, {"expires_after": {"anchor": "last_active_at", "days": 0}}, 400),
+    ("POST", STORES, {"expires_after": {"anchor": "last_active_at", "days": 366}}, 400),
+    ("POST", STORES, {"chunking_strategy": "auto"}, 400),
+    ("POST", STORES, {"chunking_strategy": {"type": "other"}}, 400),
+    ("POST", STORES, {"chunking_strategy": {"type": "static"}}, 400),
+    ("POST", STORES, {"chunking_strategy": chunking(99, 0)}, 400),
+    ("POST", STORES, {"chunking_strategy": chunking(4_097, 0)}, 400),
+    ("POST", STORES, {"chunking_strategy": chunking(100, 51)}, 400),
+    ("POST", STORES, {"chunking_strategy": chunking(100, -1)}, 400),
     ("PUT", STORES, {}, 405),
     ("GET", f"{STORES}/gone", None, 404),
     ("GET", f"{STORES}/%00", None, 400),
@@ -42,6 +64,7 @@ CASES: list[Case] = [
     ("POST", HERE, {"name": "\x00"}, 400),
     ("POST", HERE, {"metadata": {"k": None}}, 400),
     ("POST", HERE, {"id": "other"}, 400),
+    ("POST", HERE, {"expires_after": {"anchor": "last_active_at", "days": 1.5}}, 400),
     ("DELETE", f"{STORES}/gone", None, 404),
     ("DELETE", f"{STORES}/%00", None, 400),
     ("POST", f"{STORES}/gone/passages", b'{"id":"a","text":"x"}', 404),
@@ -92,6 +115,53 @@ CASES: list[Case] = [
     ("POST", f"{HERE}/search/batch", {"queries": [{"query": " "}]}, 400),
     ("POST", f"{HERE}/search/batch", {"queries": [{"query": "x"}] * 1_001}, 400),
     ("POST", f"{HERE}/search/batch", {"queries": [{"query": "x"}], "mode": 1}, 400),
+    ("POST", f"{STORES}/gone/files", {"file_id": "{file}"}, 404),
+    ("POST", f"{HERE}/files", {}, 400),
+    ("POST", f"{HERE}/files", {"file_id": 7}, 400),
+    ("POST", f"{HERE}/files", {"file_id": "\x00"}, 400),
+    ("POST", f"{HERE}/files", {"file_id": "a/../b"}, 400),
+    ("POST", f"{HERE}/files", {"file_id": "\ud800"}, 400),
+    ("POST", f"{HERE}/files", {"file_id": "{file}", "attributes": {"a": None}}, 400),
+    ("POST", f"{HERE}/files", {"file_id": "{file}", "attributes": {"a": [1]}}, 400),
+    ("POST", f"{HERE}/files", {"file_id": "{file}", "attributes": {"": 1}}, 400),
+    ("POST", f"{HERE}/files", {"file_id": "{file}", "attributes": {"doc_id": "x"}}, 400),
+    ("POST", f"{HERE}/files", {"file_id": "{file}", "attributes": {"a": "\x00"}}, 400),
+    ("POST", f"{HERE}/files", {"file_id": "{file}", "attributes": {"a": 1e400}}, 400),
+    ("POST", f"{HERE}/files", {"file_id": "{file}", "attributes": {"a": "x" * 513}}, 400),
+    (
+        "POST",
+        f"{HERE}/files",
+        {"file_id": "{file}", "attributes": {str(n): n for n in range(17)}},
+        400,
+    ),
+    ("POST", f"{HERE}/files", {"file_id": "{file}", "chunking_strategy": chunking(1, 0)}, 400),
+    ("GET", f"{STORES}/gone/files", None, 404),
+    ("GET", f"{HERE}/files?filter=done", None, 400),
+    ("GET", f"{HERE}/files?after=%00", None, 400),
+    ("GET", f"{HERE}/files?before=%00", None, 400),
+    ("GET", f"{HERE}/files?limit=0", None, 400),
+    ("GET", f"{HERE}/files/gone", None, 404),
+    ("GET", f"{HERE}/files/%00", None, 400),
+    ("GET", f"{STORES}/gone/files/gone", None, 404),
+    ("GET", f"{HERE}/files/gone/content", None, 404),
+    ("GET", f"{HERE}/files/%00/content", None, 400),
+    ("POST", f"{HERE}/files/gone", {"attributes": {}}, 404),
+    ("POST", f"{HERE}/files/gone", {}, 400),
+    ("POST", f"{HERE}/files/gone", {"attributes": {"a": {}}}, 400),
+    ("DELETE", f"{HERE}/files/gone", None, 404),
+    ("DELETE", f"{STORES}/gone/files/gone", None, 404),
+    ("POST", f"{STORES}/gone/file_batches", {"file_ids": ["{file}"]}, 404),
+    ("POST", f"{HERE}/file_batches", {}, 400),
+    ("POST", f"{HERE}/file_batches", {"file_ids": []}, 400),
+    ("POST", f"{HERE}/file_batches", {"file_ids": ["a"], "files": [{"file_id": "a"}]}, 400),
+    ("POST", f"{HERE}/file_batches", {"files": [{"file_id": "a"}], "attributes": {"a": 1}}, 400),
+    ("POST", f"{HERE}/file_batches", {"files": [{"id": "a"}]}, 400),
+    ("GET", f"{HERE}/file_batches/gone", None, 404),
+    ("GET", f"{HERE}/file_batches/%00", None, 400),
+    ("GET", f"{STORES}/gone/file_batches/gone", None, 404),
+    ("POST", f"{HERE}/file_batches/gone/cancel", None, 404),
+    ("GET", f"{HERE}/file_batches/gone/files", None, 404),
+    ("GET", f"{HERE}/file_batches/gone/files?filter=all", None, 400),
     ("GET", f"{HERE}/nothing", None, 404),
 ]
 
@@ -101,11 +171,18 @@ def store(retriever: Retriever) -> str:
     return retriever.fill([{"id": "a", "text": "alpha"}])
 
 
+@pytest.fixture(scope="module")
+def file(library: Library) -> str:
+    return library.upload("a.txt", "alpha")
+
+
 @pytest.mark.parametrize(("method", "path", "body", "status"), CASES, ids=range(len(CASES)))
 def test_a_wrong_request_is_answered_with_an_error_that_says_why(
-    retriever: Retriever, store: str, method: str, path: str, body: Any, status: int
+    retriever: Retriever, store: str, file: str, method: str, path: str, body: Any, status: int
 ) -> None:
-    content = body if isinstance(body, bytes | None) else json.dumps(body)
+    content = body
+    if not isinstance(body, bytes | None):
+        content = json.dumps(body).replace("{file}", file)
     headers = {"Content-Type": "application/json"}
     url = path.format(store=store)
     response = retriever.http.request(method, url, content=content, headers=headers)
@@ -134,6 +211,8 @@ def _template(path: str) -> str:
     parts = path.partition("?")[0].split("/")
     if len(parts) > 3:
         parts[3] = "{store_id}"
-    if len(parts) > 5 and parts[4] in ("ingestions", "passages") and parts[5] != "get":
-        parts[5] = f"{{{parts[4][:-1]}_id}}"
+    kinds = {"ingestions": "ingestion", "passages": "passage", "files": "file"}
+    kind = (kinds | {"file_batches": "batch"}).get(parts[4] if len(parts) > 5 else "")
+    if kind and parts[5] != "get":
+        parts[5] = f"{{{kind}_id}}"
     return "/".join(parts)

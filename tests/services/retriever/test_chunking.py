@@ -94,6 +94,11 @@ def test_text_without_blanks_is_cut_all_the_same(text: str) -> None:
     assert len(spans) >= tokens(text) / 100
 
 
+@pytest.mark.parametrize("text", ["a" + " " * 100_000 + "b", "\u200b" * 100_000])
+def test_what_is_no_token_makes_no_endless_chunk(text: str) -> None:
+    assert max(end - start for start, end in cut(text, 100, 50)) <= 100 * 41
+
+
 LONG = (
     "The pump's valve (ZX-4411) isn't re-built at 3.5 bar, is it? Überprüfe täglich! 泵的阀门。 "
     * 40
