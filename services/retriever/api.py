@@ -10,7 +10,7 @@ from services.common.contracts import retriever as wire
 from services.common.contracts.base import Deleted, Page
 from services.common.errors import InvalidRequest
 from services.common.pagination import CursorDep, TwoWayCursorDep
-from services.retriever import files, ingestion, service
+from services.retriever import files, ingestion, receiving, service
 from services.retriever.deps import (
     DatabaseDep,
     EmbedderDep,
@@ -66,22 +66,52 @@ async def ingest(
 ) -> wire.Ingestion:
     body = _body(request)
     limit = settings.max_ingestion_bytes
-    return await ingestion.receive(db, queue, store_id, body, max_bytes=limit)
+    return await receiving.receive(db, queue, store_id, body, max_bytes=limit)
 
 
 @router.get("/{store_id}/ingestions")
 def list_ingestions(store_id: str, cursor: CursorDep, session: SessionDep) -> Page[wire.Ingestion]:
-    return service.ingestions(session, store_id, cursor)
+    return ingestion.listed(session, store_id, cursor)
+
+
+@router.post("/{store_id}/ingestions", status_code=202)
+async def ingest_file(
+    store_id: str,
+    ask: wire.IngestionCreate,
+    db: DatabaseDep,
+    queue: QueueDep,
+    trainer: TrainerDep,
+) -> wire.Ingestion:
+    return await files.add_passages(db, queue, trainer, store_id, ask)
 
 
 @router.get("/{store_id}/ingestions/{ingestion_id}")
 def retrieve_ingestion(store_id: str, ingestion_id: str, session: SessionDep) -> wire.Ingestion:
-    return service.ingestion(session, store_id, ingestion_id)
+    return ingestion.retrieve(session, store_id, ingestion_id)
+
+
+@router.post("/{store_id}/ingestions/{ingestion_id}/cancel")
+def cancel_ingestion(store_id: str, ingestion_id: str, session: SessionDep) -> wire.Ingestion:
+    return ingestion.cancel(session, store_id, ingestion_id)
+
+
+@router.post("/{store_id}/ingestions/{ingestion_id}/resume")
+def resume_ingestion(
+    store_id: str, ingestion_id: str, session: SessionDep, queue: QueueDep
+) -> wire.Ingestion:
+    return ingestion.resume(session, queue, store_id, ingestion_id)
 
 
 @router.post("/{store_id}/passages/get")
 def get_passages(store_id: str, ask: wire.PassagesAsk, session: SessionDep) -> wire.PassagesFound:
     return service.passages(session, store_id, ask)
+
+
+@router.post("/{store_id}/passages/delete")
+def delete_passages(
+    store_id: str, ask: wire.PassagesDelete, session: SessionDep
+) -> wire.PassagesDeleted:
+    return service.delete_passages(session, store_id, ask)
 
 
 @router.get("/{store_id}/passages/{passage_id:path}")

@@ -1,16 +1,17 @@
-"""A file's way from the trainer to rows: fetched, read, cut into chunks. In the worker only."""
+"""Files of the trainer's: fetched, read, cut into passages. Imported by the worker only."""
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from services.common.clients.trainer import TrainerClient
-from services.common.errors import NotFound
+from services.common.errors import InvalidRequest, NotFound, TooLarge
 from services.retriever.chunking import Cut, chunks
 from services.retriever.embedding import Embedder
+from services.retriever.lines import PassageLines
 from services.retriever.models import StoreFile
 from services.retriever.parsing.documents import sections
 from services.retriever.parsing.refusal import Unreadable
@@ -21,12 +22,37 @@ from services.retriever.settings import RetrieverSettings
 SIZE, OVERLAP = 800, 400
 
 
-def read(settings: RetrieverSettings, embedder: Embedder, file: StoreFile, rows: RowFile) -> Cut:
-    """Lay the file's passages down in ``rows``; ``Unreadable`` says what is wrong with it."""
-    cut = _cut(file, embedder)
-    with fetched(settings, file.file_id, max_bytes=settings.max_file_bytes) as source:
-        offset = 0
-        for text in sections(source, file.filename, max_characters=settings.max_file_characters):
+class Files:
+    """A ``Source``. What is on its way lies on this machine's disk."""
+
+    def __init__(self, settings: RetrieverSettings) -> None:
+        self._settings = settings
+
+    @contextmanager
+    def document(self, embedder: Embedder, file: StoreFile) -> Iterator[tuple[Iterable[Row], Cut]]:
+        cut = _cut(file, embedder)
+        with RowFile() as rows:
+            with TemporaryFile() as target:
+                asyncio.run(self._fetch(file.file_id, target))
+                target.seek(0)
+                self._cut_up(target, file, embedder, cut, rows)
+            yield rows, cut
+
+    @contextmanager
+    def lines(self, file_id: str) -> Iterator[Iterable[Row]]:
+        with PassageLines(max_bytes=self._settings.max_ingestion_bytes) as lines:
+            try:
+                asyncio.run(self._feed(file_id, lines))
+                lines.finish()
+            except (InvalidRequest, TooLarge) as fault:
+                raise Unreadable(fault.message) from None
+            yield lines.rows()
+
+    def _cut_up(
+        self, target: BinaryIO, file: StoreFile, embedder: Embedder, cut: Cut, rows: RowFile
+    ) -> None:
+        offset, most = 0, self._settings.max_file_characters
+        for text in sections(target, file.filename, max_characters=most):
             for start, end in chunks(text, embedder.words, size=cut.size, overlap=cut.overlap):
                 chunk = text[start:end]
                 lead = len(chunk) - len(chunk.lstrip())
@@ -42,7 +68,33 @@ def read(settings: RetrieverSettings, embedder: Embedder, file: StoreFile, rows:
                     )
                 )
             offset += len(text) + 1
-    return cut
+
+    async def _fetch(self, file_id: str, target: BinaryIO) -> None:
+        most = self._settings.max_file_bytes
+        async with self._content(file_id) as blocks:
+            async for block in blocks:
+                if target.tell() + len(block) > most:
+                    raise Unreadable(
+                        f"The file is larger than {most} bytes, the most that is read."
+                    )
+                target.write(block)
+
+    async def _feed(self, file_id: str, lines: PassageLines) -> None:
+        async with self._content(file_id) as blocks:
+            async for block in blocks:
+                lines.feed(block)
+
+    @asynccontextmanager
+    async def _content(self, file_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        settings = self._settings
+        try:
+            async with (
+                TrainerClient.connect(settings.trainer_url, settings.peer_key) as trainer,
+                trainer.file_content(file_id) as blocks,
+            ):
+                yield blocks
+        except NotFound:
+            raise Unreadable("The file was deleted before it was read; upload it again.") from None
 
 
 def _cut(file: StoreFile, embedder: Embedder) -> Cut:
@@ -51,30 +103,3 @@ def _cut(file: StoreFile, embedder: Embedder) -> Cut:
         return Cut(file.max_chunk_tokens, file.overlap_tokens)
     size = min(SIZE, embedder.reads)
     return Cut(size, min(OVERLAP, size // 2))
-
-
-@contextmanager
-def fetched(settings: RetrieverSettings, file_id: str, *, max_bytes: int) -> Iterator[BinaryIO]:
-    """A file of the trainer's on this machine's disk, while it is needed."""
-    with TemporaryFile() as target:
-        asyncio.run(_fetch(settings, file_id, target, max_bytes))
-        target.seek(0)
-        yield target
-
-
-async def _fetch(
-    settings: RetrieverSettings, file_id: str, target: BinaryIO, max_bytes: int
-) -> None:
-    try:
-        async with (
-            TrainerClient.connect(settings.trainer_url, settings.peer_key) as trainer,
-            trainer.file_content(file_id) as blocks,
-        ):
-            async for block in blocks:
-                if target.tell() + len(block) > max_bytes:
-                    raise Unreadable(
-                        f"The file is larger than {max_bytes} bytes, the most that is read."
-                    )
-                target.write(block)
-    except NotFound:
-        raise Unreadable("The file was deleted before it was read; upload it again.") from None

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
+from hashlib import sha256
 from typing import Any, Self
 
 import numpy as np
@@ -79,6 +81,12 @@ class Embedder:
                 headers={"Retry-After": "2"},
             )
 
+    @cached_property
+    def identity(self) -> str:
+        """The same for the same weights, wherever they lie: what vectors are kept by."""
+        self.check()
+        return _identity(self._model)
+
     @property
     def reads(self) -> int:
         """Tokens of a text that the model reads; the rest has no part in its vector."""
@@ -125,3 +133,13 @@ def _words(ids: Sequence[int | None], offsets: Sequence[tuple[int, int]]) -> lis
             words.append(Word(start, 1))
         last = word
     return words
+
+
+def _identity(model: Any) -> str:
+    import torch
+
+    seen = sha256(f"{model} {model.max_seq_length}".encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        seen.update(name.encode())
+        seen.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return seen.hexdigest()

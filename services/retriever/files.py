@@ -7,7 +7,12 @@ from sqlalchemy.orm import Session
 
 from services.common.clients.trainer import TrainerClient
 from services.common.contracts.base import Deleted, Page
-from services.common.contracts.retriever import VectorStore, VectorStoreCreate
+from services.common.contracts.retriever import (
+    Ingestion,
+    IngestionCreate,
+    VectorStore,
+    VectorStoreCreate,
+)
 from services.common.contracts.trainer import FileObject
 from services.common.contracts.vector_store_files import (
     ChunkingStrategy,
@@ -32,7 +37,7 @@ from services.common.errors import (
 from services.common.ids import new_id, now
 from services.common.pagination import Cursor, to_page
 from services.common.tasks import TaskQueue
-from services.retriever import file_storage, models, service, storage
+from services.retriever import file_storage, ingestion, models, service, storage
 from services.retriever.expiry import refuse_expired
 from services.retriever.ingestion import EMBED
 from services.retriever.views import read_batch, read_file
@@ -66,6 +71,23 @@ async def add(
         store = refuse_expired(storage.lock_store(session, store_id))
         _attach(session, queue, store, [ask], known)
         return read_file(file_storage.file(session, store_id, ask.file_id))
+
+    return await db.transact(create)
+
+
+async def add_passages(
+    db: Database, queue: TaskQueue, trainer: TrainerClient, store_id: str, ask: IngestionCreate
+) -> Ingestion:
+    """Take passages, one a line, from a file: what ``receive`` does with a body."""
+    await _known(trainer, [ask.file_id], param="file_id")
+
+    def create(session: Session) -> Ingestion:
+        store = refuse_expired(storage.lock_store(session, store_id))
+        store.last_active_at = now()
+        row = _ingestion(new_id("ing"), store_id, ask.file_id)
+        storage.add(session, row)
+        queue.enqueue(session, EMBED, row.id)
+        return ingestion.retrieve(session, store_id, row.id)
 
     return await db.transact(create)
 

@@ -16,6 +16,7 @@ DAY = 86_400
 # The language passages are stemmed in; part of an index, so it changes by a migration only.
 LANGUAGE = "english"
 
+_IN_PROGRESS = text("status = 'in_progress'")
 _FROM_A_FILE = text("file_id is not null")
 
 
@@ -54,7 +55,8 @@ class VectorStore(Base):
 
 
 class Ingestion(Base, Leased):
-    """``staged`` once its passages are rows: one from a file begins without."""
+    """``staged`` once its passages are rows: one from a file begins without. ``rate`` is that of
+    the worker that has it or had it last, in passages a second."""
 
     __tablename__ = "ingestions"
 
@@ -71,6 +73,9 @@ class Ingestion(Base, Leased):
     error_code: Mapped[str | None]
     file_id: Mapped[str | None]
     staged: Mapped[bool] = mapped_column(default=True)
+    rate: Mapped[float | None]
+
+    __table_args__ = (Index("ix_ingestions_in_progress", "id", postgresql_where=_IN_PROGRESS),)
 
 
 class FileBatch(Base):
@@ -168,3 +173,14 @@ class PassageVector(Base):
             postgresql_ops={"embedding": "halfvec_cosine_ops"},
         ),
     )
+
+
+class Embedding(Base):
+    """The vector that a model gave to a content, by its SHA-256: no text is embedded twice."""
+
+    __tablename__ = "embeddings"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[bytes] = mapped_column(primary_key=True)
+    embedding: Mapped[Any] = mapped_column(HALFVEC(DIMENSIONS))
+    used_at: Mapped[int] = mapped_column(BigInteger, index=True)

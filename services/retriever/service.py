@@ -14,7 +14,7 @@ from services.retriever.embedding import Embedder
 from services.retriever.expiry import refuse_expired
 from services.retriever.models import VectorStore
 from services.retriever.ranking import Scored, best_of, fuse
-from services.retriever.views import read_ingestion, read_passage, read_result, read_store
+from services.retriever.views import read_passage, read_result, read_store
 
 # How deep each ranking is looked at before fusion, at least.
 DEPTH = 50
@@ -70,16 +70,6 @@ def delete_store(session: Session, store_id: str) -> Deleted:
     return Deleted(id=store_id, object="vector_store.deleted")
 
 
-def ingestion(session: Session, store_id: str, ingestion_id: str) -> wire.Ingestion:
-    return read_ingestion(storage.ingestion(session, store_id, ingestion_id))
-
-
-def ingestions(session: Session, store_id: str, cursor: Cursor) -> Page[wire.Ingestion]:
-    storage.store(session, store_id)
-    rows, has_more = storage.ingestions(session, store_id, cursor)
-    return to_page([read_ingestion(row) for row in rows], has_more)
-
-
 def passage(session: Session, store_id: str, passage_id: str) -> wire.Passage:
     found = passages(session, store_id, wire.PassagesAsk.model_construct(ids=[passage_id]))
     if not found.data:
@@ -94,6 +84,18 @@ def passages(session: Session, store_id: str, ask: wire.PassagesAsk) -> wire.Pas
         data=[read_passage(rows[key]) for key in ask.ids if key in rows],
         missing=[key for key in ask.ids if key not in rows],
     )
+
+
+def delete_passages(
+    session: Session, store_id: str, ask: wire.PassagesDelete
+) -> wire.PassagesDeleted:
+    """Those of a file go with the file."""
+    row = refuse_expired(storage.lock_store(session, store_id))
+    chosen = storage.with_ids(ask.ids) if ask.ids is not None else filters.where(ask.filters)
+    assert chosen is not None  # one of the two is there
+    count = storage.drop_passages(session, row, storage.from_no_file(), chosen)
+    row.last_active_at = now()
+    return wire.PassagesDeleted(vector_store_id=store_id, deleted=count)
 
 
 def search(

@@ -21,6 +21,12 @@ class RetrieverSettings(ServiceSettings):
     embedding_batch_size: int = Field(
         32, ge=1, le=4096, description="Texts that go through the embedding model at once."
     )
+    embedding_cache_days: int = Field(
+        30,
+        ge=1,
+        description="Days for which the vector of a text is kept for when it comes again, counted "
+        "from when it last came.",
+    )
     query_threads: int = Field(
         1,
         ge=1,

@@ -1,6 +1,7 @@
 """Passages and vectors on their way in: the SQL of ingestion. Both go by ``COPY``."""
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +9,8 @@ import psycopg
 from sqlalchemy import case, exists, select, text
 from sqlalchemy.orm import Session
 
-from services.retriever.models import Passage, PassageVector
+from services.common.ids import now
+from services.retriever.models import Passage, PassageVector, VectorStore
 from services.retriever.rows import Row
 
 _STAGE = """
@@ -62,30 +64,26 @@ def _psycopg(session: Session) -> psycopg.Connection:
     return connection
 
 
-class Merged:
-    """What a merge did: passages now in the store, those of them without a vector, vectors dropped,
-    and by how many bytes the store's texts grew."""
+class Merged(NamedTuple):
+    """What a merge did: passages now in the store, and those of them without a vector."""
 
-    def __init__(self, received: int, pending: int, dropped: int, grown: int) -> None:
-        self.received = received
-        self.pending = pending
-        self.dropped = dropped
-        self.grown = grown
+    received: int
+    pending: int
 
 
 def merge(
     session: Session,
+    store: VectorStore,
     *,
-    store_id: str,
     ingestion_id: str,
     rows: Iterable[Row],
     file_id: str | None = None,
 ) -> Merged:
-    """Add the rows' passages to the store, replacing those whose ids it holds.
+    """Add the rows' passages to the store, replacing those whose ids it holds; it counts them.
 
     With ``file_id`` they are all that the file says. The caller holds the store's lock.
     """
-    names = {"store": store_id, "ingestion": ingestion_id, "file": file_id}
+    names = {"store": store.id, "ingestion": ingestion_id, "file": file_id}
     session.execute(text(_STAGE))
     with _psycopg(session).cursor().copy("copy staged from stdin") as copy:
         for row in rows:
@@ -96,7 +94,10 @@ def merge(
     dropped = session.execute(text(_DROP_OUTDATED_VECTORS), names)
     session.execute(text(_UPSERT), names)
     pending = session.execute(text(_PENDING), names).scalar_one()
-    return Merged(received, pending, dropped.rowcount, grown)  # type: ignore[attr-defined]
+    store.passages -= dropped.rowcount  # type: ignore[attr-defined]
+    store.usage_bytes += grown
+    store.last_active_at = now()
+    return Merged(received, pending)
 
 
 def without_vector(

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, true, update
 from sqlalchemy.orm import Session
 
 from services.common.errors import NotFound
@@ -90,6 +90,14 @@ def empty_store(session: Session, store_id: str) -> None:
         session.execute(delete(table).where(table.store_id == store_id))
 
 
+def with_ids(ids: Sequence[str]) -> ColumnElement[bool]:
+    return Passage.id == func.any(list(ids))
+
+
+def from_no_file() -> ColumnElement[bool]:
+    return Passage.file_id.is_(None)
+
+
 def drop_passages(session: Session, store: VectorStore, *which: ColumnElement[bool]) -> int:
     """Remove such passages of the store, whose lock the caller holds; gives their number."""
     gone = (
@@ -125,13 +133,33 @@ def ingestion_counts(session: Session, store_ids: Sequence[str]) -> dict[str, di
     return counts
 
 
-def ingestion(session: Session, store_id: str, ingestion_id: str) -> Ingestion:
-    found = session.scalar(
-        select(Ingestion).where(Ingestion.id == ingestion_id, Ingestion.store_id == store_id)
+def ingestion(
+    session: Session, store_id: str, ingestion_id: str, *, lock: bool = False
+) -> Ingestion:
+    statement = select(Ingestion).where(
+        Ingestion.id == ingestion_id, Ingestion.store_id == store_id
     )
+    found = session.scalar(statement.with_for_update() if lock else statement)
     if found is None:
         raise NotFound(f"Vector store '{store_id}' has no ingestion '{ingestion_id}'.")
     return found
+
+
+def places_in_line(session: Session, ingestion_ids: Sequence[str]) -> dict[str, int]:
+    """Of those that wait for a worker, which is next (1), and so on: the longest waiting is first.
+    Those that a worker has are left out."""
+    line = (
+        select(Ingestion.id, func.row_number().over(order_by=Ingestion.id).label("place"))
+        .where(
+            Ingestion.status == "in_progress",
+            func.coalesce(Ingestion.lease_expires_at < func.now(), true()),
+        )
+        .subquery()
+    )
+    rows = session.execute(
+        select(line.c.id, line.c.place).where(line.c.id == func.any(list(ingestion_ids)))
+    )
+    return dict(rows.all())
 
 
 def ingestion_by_id(session: Session, ingestion_id: str) -> Ingestion | None:

@@ -36,16 +36,23 @@ def _counted(counts: Counts) -> files.FileCounts:
     return files.FileCounts(total=sum(counts.values()), **counts)
 
 
-def read_ingestion(row: Ingestion) -> wire.Ingestion:
-    return wire.Ingestion.model_validate(
-        {
-            "vector_store_id": row.store_id,
-            **{
-                name: getattr(row, name)
-                for name in wire.Ingestion.model_fields
-                if name not in ("object", "vector_store_id")
-            },
-        }
+def read_ingestion(row: Ingestion, *, place: int | None = None) -> wire.Ingestion:
+    """``place`` is the one in the line of those that wait for a worker."""
+    running = row.status == "in_progress"
+    left = (row.received - row.embedded) / row.rate if running and row.rate else None
+    return wire.Ingestion(
+        id=row.id,
+        vector_store_id=row.store_id,
+        file_id=row.file_id,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        status=row.status,
+        received=row.received,
+        embedded=row.embedded,
+        error=row.error,
+        queue_position=place,
+        passages_per_second=row.rate,
+        seconds_left=left if row.staged else None,
     )
 
 

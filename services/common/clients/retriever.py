@@ -8,6 +8,8 @@ from services.common.contracts.retriever import (
     BatchSearchAsk,
     BatchSearchResults,
     Ingestion,
+    PassagesDelete,
+    PassagesDeleted,
     PassagesFound,
     SearchAsk,
     SearchPage,
@@ -47,6 +49,33 @@ class RetrieverClient(PeerClient):
             "GET", f"/v1/vector_stores/{store_id}/ingestions/{ingestion_id}"
         )
         return Ingestion.model_validate_json(response.content)
+
+    async def ingest_file(self, store_id: str, file_id: str) -> Ingestion:
+        """The same from an uploaded file, which a worker reads."""
+        response = await self._call(
+            "POST", f"/v1/vector_stores/{store_id}/ingestions", json={"file_id": file_id}
+        )
+        return Ingestion.model_validate_json(response.content)
+
+    async def cancel_ingestion(self, store_id: str, ingestion_id: str) -> Ingestion:
+        """Safe to repeat; ``Conflict`` when it has ended otherwise."""
+        path = f"/v1/vector_stores/{store_id}/ingestions/{ingestion_id}/cancel"
+        return Ingestion.model_validate_json((await self._call("POST", path, safe=True)).content)
+
+    async def resume_ingestion(self, store_id: str, ingestion_id: str) -> Ingestion:
+        """Safe to repeat; ``Conflict`` when it is completed."""
+        path = f"/v1/vector_stores/{store_id}/ingestions/{ingestion_id}/resume"
+        return Ingestion.model_validate_json((await self._call("POST", path, safe=True)).content)
+
+    async def delete_passages(self, store_id: str, ask: PassagesDelete) -> int:
+        """How many were there; safe to repeat."""
+        response = await self._call(
+            "POST",
+            f"/v1/vector_stores/{store_id}/passages/delete",
+            safe=True,
+            json=ask.model_dump(mode="json", exclude_none=True),
+        )
+        return PassagesDeleted.model_validate_json(response.content).deleted
 
     async def search(self, store_id: str, ask: SearchAsk) -> list[SearchResult]:
         response = await self._call(

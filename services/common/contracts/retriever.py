@@ -1,8 +1,8 @@
 """The retriever's wire: vector stores, passages, ingestion and search."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from services.common.contracts.base import Ask, Attributes, Id, Key, Metadata, Name, Wire
 from services.common.contracts.vector_store_files import (
@@ -76,7 +76,10 @@ class Passage(Wire):
 
 class Ingestion(Wire):
     """Passages on their way in: ``received`` are stored, ``embedded`` of them searchable. One that
-    takes them from a file has received none until the file is read."""
+    takes them from a file has received none until the file is read.
+
+    ``queue_position`` is 1 for the next that a worker takes up, and null once one has it.
+    """
 
     id: str
     object: Literal["vector_store.ingestion"] = "vector_store.ingestion"
@@ -88,6 +91,15 @@ class Ingestion(Wire):
     received: int
     embedded: int
     error: str | None
+    queue_position: int | None = None
+    passages_per_second: float | None = None
+    seconds_left: float | None = None
+
+
+class IngestionCreate(Ask):
+    """``file_id`` is an uploaded file of passages, one a line."""
+
+    file_id: Id
 
 
 class PassagesAsk(Ask):
@@ -99,6 +111,25 @@ class PassagesFound(Wire):
 
     data: list[Passage]
     missing: list[str]
+
+
+class PassagesDelete(Ask):
+    """By the caller's ids, or by a filter. Passages of files go with their files only."""
+
+    ids: Annotated[list[Key], Field(min_length=1, max_length=10_000)] | None = None
+    filters: "Filter | None" = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.ids is None) == (self.filters is None):
+            raise ValueError("name the passages by either ids or filters")
+        return self
+
+
+class PassagesDeleted(Wire):
+    object: Literal["vector_store.passages.deleted"] = "vector_store.passages.deleted"
+    vector_store_id: str
+    deleted: int
 
 
 class ComparisonFilter(Ask):

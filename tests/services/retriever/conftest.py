@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from starlette.types import ASGIApp
 from fineproof.local.front_door import create_app as create_front_door
 from services.common.db import Database
 from services.common.ids import new_id
-from services.retriever import documents, ingestion
+from services.retriever import ingestion
+from services.retriever.documents import Files
 from services.retriever.embedding import Embedder
 from services.retriever.main import create_app
 from services.retriever.settings import RetrieverSettings
@@ -138,10 +138,7 @@ class Library:
         settings = self.retriever.settings.model_copy(update=changed)
         for _, ingestion_id in ingestion.waiting(self.retriever.db):
             ingestion.embed(
-                self.retriever.db,
-                self.retriever.embedder,
-                ingestion_id,
-                source=partial(documents.read, settings),
+                self.retriever.db, self.retriever.embedder, ingestion_id, source=Files(settings)
             )
 
     @contextmanager

@@ -10,6 +10,8 @@ from tests.services.retriever.conftest import Library, Retriever
 STORES = "/v1/vector_stores"
 HERE = f"{STORES}/{{store}}"
 
+FILTER = {"key": "lang", "type": "eq", "value": "en"}
+
 Case = tuple[str, str, Any, int]
 
 
@@ -77,6 +79,22 @@ CASES: list[Case] = [
     ("GET", f"{HERE}/ingestions/%00", None, 400),
     ("GET", f"{HERE}/ingestions?limit=-1", None, 400),
     ("GET", f"{STORES}/gone/ingestions", None, 404),
+    ("POST", f"{STORES}/gone/ingestions", {"file_id": "{file}"}, 404),
+    ("POST", f"{HERE}/ingestions", {}, 400),
+    ("POST", f"{HERE}/ingestions", {"file_id": "../x"}, 400),
+    ("POST", f"{HERE}/ingestions", {"file_id": "gone"}, 404),
+    ("POST", f"{HERE}/ingestions/gone/cancel", None, 404),
+    ("POST", f"{HERE}/ingestions/%00/cancel", None, 400),
+    ("POST", f"{HERE}/ingestions/gone/resume", None, 404),
+    ("POST", f"{STORES}/gone/ingestions/gone/resume", None, 404),
+    ("POST", f"{STORES}/gone/passages/delete", {"ids": ["a"]}, 404),
+    ("POST", f"{HERE}/passages/delete", {}, 400),
+    ("POST", f"{HERE}/passages/delete", {"ids": []}, 400),
+    ("POST", f"{HERE}/passages/delete", {"ids": ["\x00"]}, 400),
+    ("POST", f"{HERE}/passages/delete", {"ids": ["a"], "filters": FILTER}, 400),
+    ("POST", f"{HERE}/passages/delete", {"filters": {}}, 400),
+    ("POST", f"{HERE}/passages/delete", {"filters": FILTER | {"type": "in"}}, 400),
+    ("POST", f"{HERE}/passages/delete", {"filters": FILTER | {"value": "\x00"}}, 400),
     ("POST", f"{STORES}/gone/passages/get", {"ids": ["a"]}, 404),
     ("POST", f"{HERE}/passages/get", {}, 400),
     ("POST", f"{HERE}/passages/get", {"ids": []}, 400),
@@ -213,6 +231,6 @@ def _template(path: str) -> str:
         parts[3] = "{store_id}"
     kinds = {"ingestions": "ingestion", "passages": "passage", "files": "file"}
     kind = (kinds | {"file_batches": "batch"}).get(parts[4] if len(parts) > 5 else "")
-    if kind and parts[5] != "get":
+    if kind and parts[5] not in ("get", "delete"):
         parts[5] = f"{{{kind}_id}}"
     return "/".join(parts)

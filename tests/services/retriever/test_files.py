@@ -1,12 +1,14 @@
 """Files in vector stores, as a caller meets them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import openai
 import pytest
 
 from services.retriever import ingestion
+from services.retriever.documents import Files
 from tests.services.retriever.conftest import Library
 from tests.services.retriever.parsing.samples import docx_of, pdf_of
 
@@ -197,12 +199,18 @@ def test_a_file_taken_out_while_it_is_read_leaves_nothing(library: Library, stor
     file_id = library.upload("a.txt", "The forge is loud.")
     store = stores.create(file_ids=[file_id])
 
-    def read(*_: Any) -> Any:
-        stores.files.delete(file_id, vector_store_id=store.id)
-        return (100, 10)
+    class Slow(Files):
+        @contextmanager
+        def document(self, *asked: Any) -> Iterator[Any]:
+            with super().document(*asked) as whole:
+                stores.files.delete(file_id, vector_store_id=store.id)
+                yield whole
 
-    for _, ingestion_id in ingestion.waiting(library.retriever.db):
-        ingestion.embed(library.retriever.db, library.retriever.embedder, ingestion_id, source=read)
+    retriever = library.retriever
+    for _, ingestion_id in ingestion.waiting(retriever.db):
+        ingestion.embed(
+            retriever.db, retriever.embedder, ingestion_id, source=Slow(retriever.settings)
+        )
     assert stores.files.list(store.id).data == []
     assert stores.retrieve(store.id).usage_bytes == 0
 

@@ -197,6 +197,8 @@ def test_work_goes_on_where_a_dead_worker_stopped(
     embedded: list[str] = []
 
     class Dying(Embedder):
+        identity = "dying"
+
         def embed(self, texts: Any) -> Any:
             if len(embedded) >= 4:
                 raise SystemExit("killed")
@@ -230,6 +232,8 @@ def test_a_passage_replaced_while_it_is_embedded_gets_the_new_texts_vector(
     later: dict[str, Any] = {}
 
     class Slow(Embedder):
+        identity = "slow"
+
         def load(self) -> None:
             pass
 

@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from services.retriever.models import PassageVector
 from services.retriever.settings import RetrieverSettings
-from tests.services.retriever.conftest import Retriever
+from tests.services.retriever.conftest import Library, Retriever
 
 Worker = subprocess.Popen[bytes]
 
@@ -28,6 +28,7 @@ def worker(settings: RetrieverSettings, folder: Path) -> Iterator[Worker]:
         "FINEPROOF_RETRIEVER_DATABASE_URL": settings.database_url,
         "FINEPROOF_RETRIEVER_REDIS_URL": settings.redis_url,
         "FINEPROOF_RETRIEVER_EMBEDDING_MODEL": settings.embedding_model,
+        "FINEPROOF_RETRIEVER_TRAINER_URL": settings.trainer_url,
         "FINEPROOF_RETRIEVER_TORCH_THREADS": "1",
     }
     celery = [sys.executable, "-m", "celery", "-A", "services.retriever.worker", "worker"]
@@ -93,3 +94,27 @@ def test_an_ingestion_survives_the_kill_of_its_worker(
         count = select(func.count()).where(PassageVector.store_id == store_id)
         assert session.scalar(count) == len(passages)
     assert retriever.search(store_id, "How heavy was crate 123?", mode="text")[0] == "123"
+
+
+@pytest.mark.faults
+def test_a_file_survives_the_kill_of_its_worker(
+    library: Library, retriever_settings: RetrieverSettings, tmp_path: Path
+) -> None:
+    retriever, lines = library.retriever, 1_000
+    text = "".join(f'"Barrel {n} came from harbour {n * 7} in {n}."\n' for n in range(lines))
+    store_id = retriever.store()
+    file = library.client.vector_stores.files.create(
+        store_id, file_id=library.upload("barrels.jsonl", text)
+    )
+    sent = {"id": file.model_dump()["ingestion_id"], "vector_store_id": store_id}
+    with worker(retriever_settings, tmp_path) as first:
+        begun = ingestion_when(retriever, sent, lambda now: now["embedded"] > 0)
+        kill(first)
+    assert begun["received"] == lines
+    with worker(retriever_settings, tmp_path):
+        done = ingestion_when(retriever, sent, lambda now: now["status"] != "in_progress")
+    assert (done["status"], done["received"], done["embedded"]) == ("completed", lines, lines)
+    there = library.client.vector_stores.files
+    parts = [part.text for part in there.content(file.id, vector_store_id=store_id)]
+    assert parts == [f"Barrel {n} came from harbour {n * 7} in {n}." for n in range(lines)]
+    assert retriever.http.get(f"/v1/vector_stores/{store_id}").json()["passages"] == lines
