@@ -10,7 +10,7 @@ from services.common.contracts import retriever as wire
 from services.common.contracts.base import Deleted, Page
 from services.common.errors import InvalidRequest
 from services.common.pagination import CursorDep, TwoWayCursorDep
-from services.retriever import files, ingestion, receiving, service
+from services.retriever import audit, files, ingestion, receiving, service
 from services.retriever.deps import (
     DatabaseDep,
     EmbedderDep,
@@ -139,6 +139,17 @@ def search_batch(
     settings: SettingsDep,
 ) -> wire.BatchSearchResults:
     return service.search_batch(session, embedder, store_id, ask, ef_search=settings.ef_search)
+
+
+@router.post("/{store_id}/audit")
+def audit_store(
+    store_id: str,
+    ask: wire.AuditAsk,
+    session: SessionDep,
+    embedder: EmbedderDep,
+    settings: SettingsDep,
+) -> wire.Audit:
+    return audit.audit(session, embedder, store_id, ask, ef_search=settings.ef_search)
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:

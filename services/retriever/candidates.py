@@ -13,6 +13,7 @@ from sqlalchemy import (
     ARRAY,
     CTE,
     REAL,
+    BigInteger,
     ColumnElement,
     Integer,
     Text,
@@ -43,6 +44,30 @@ def set_breadth(session: Session, ef_search: int) -> None:
             func.set_config("hnsw.iterative_scan", "relaxed_order", True),
         )
     )
+
+
+def scan_exactly(session: Session) -> None:
+    """For the rest of this transaction: no approximate index is used."""
+    session.execute(select(func.set_config("enable_indexscan", "off", True)))
+
+
+def sampled(
+    session: Session,
+    store_id: str,
+    where: ColumnElement[bool] | None,
+    count: int,
+    *,
+    seed: int,
+) -> tuple[list[int], npt.NDArray[np.float32]]:
+    """Keys and vectors of some passages; the same seed takes the same ones while they are there."""
+    drawn = func.hashint8extended(PassageVector.passage_pk, cast(seed, BigInteger))
+    taken = select(PassageVector.passage_pk, cast(PassageVector.embedding, ARRAY(REAL)))
+    if where is not None:
+        taken = taken.join(Passage, Passage.pk == PassageVector.passage_pk).where(where)
+    rows = session.execute(
+        taken.where(PassageVector.store_id == store_id).order_by(drawn).limit(count)
+    ).all()
+    return [pk for pk, _ in rows], np.array([vector for _, vector in rows], np.float32)
 
 
 def nearest(

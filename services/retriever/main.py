@@ -40,7 +40,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
         migrations=Path(__file__).parent / "migrations",
         resources=resources,
         ready=lambda app: app.state.embedder.check(),
-        read_posts=rf"{_STORE}/(search|search/batch|passages/get)",
+        read_posts=rf"{_STORE}/(search|search/batch|passages/get|audit)",
         streamed=lambda path: re.fullmatch(rf"{_STORE}/passages", path) is not None,
     )
 

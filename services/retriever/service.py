@@ -1,6 +1,6 @@
 """The rules of vector stores, passages and search."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
@@ -12,6 +12,7 @@ from services.common.pagination import Cursor, to_page
 from services.retriever import candidates, filters, storage
 from services.retriever.embedding import Embedder
 from services.retriever.expiry import refuse_expired
+from services.retriever.explaining import Clock, placements
 from services.retriever.models import VectorStore
 from services.retriever.ranking import Scored, best_of, fuse
 from services.retriever.views import read_passage, read_result, read_store
@@ -109,14 +110,19 @@ def search(
     """
     texts = [ask.query] if isinstance(ask.query, str) else ask.query
     queries = [wire.BatchQuery.model_construct(query=text, filters=ask.filters) for text in texts]
-    rankings = _rank(session, embedder, store_id, queries, ask.mode, ask.max_num_results, ef_search)
-    best = [
-        (pk, score)
-        for pk, score in _merge([ranking for each in rankings for ranking in each], ask.mode)
-        if score >= ask.ranking_options.score_threshold
-    ]
-    (results,) = _results(session, [best], ask.max_num_results)
-    return wire.SearchPage(search_query=texts, data=results)
+    clock = Clock()
+    rankings = _rank(
+        session, embedder, store_id, queries, ask.mode, ask.max_num_results, ef_search, clock
+    )
+    with clock.stage("merge"):
+        merged = _merge([ranking for each in rankings for ranking in each], ask.mode)
+    best = [(pk, score) for pk, score in merged if score >= ask.ranking_options.score_threshold]
+    places = placements(rankings, ask.mode) if ask.explain else None
+    with clock.stage("read"):
+        (results,) = _results(session, [best], ask.max_num_results, places)
+    return wire.SearchPage(
+        search_query=texts, data=results, stages=clock.read() if ask.explain else None
+    )
 
 
 def search_batch(
@@ -124,7 +130,7 @@ def search_batch(
 ) -> wire.BatchSearchResults:
     """What ``search`` finds for each query, at a few statements for all."""
     rankings = _rank(
-        session, embedder, store_id, ask.queries, ask.mode, ask.max_num_results, ef_search
+        session, embedder, store_id, ask.queries, ask.mode, ask.max_num_results, ef_search, Clock()
     )
     merged = [_merge(each, ask.mode) for each in rankings]
     return wire.BatchSearchResults(data=_results(session, merged, ask.max_num_results))
@@ -138,18 +144,16 @@ def _rank(
     mode: wire.SearchMode,
     max_num_results: int,
     ef_search: int,
+    clock: Clock,
 ) -> list[list[list[Scored]]]:
     """For each query its rankings: by vector, by text, or both."""
-    for query in queries:
-        if not query.query.strip() or "\x00" in query.query:
-            raise InvalidRequest(
-                "A query must hold words, and no NUL characters.",
-                code="invalid_query",
-                param="query",
-            )
     texts = [query.query for query in queries]
-    # Before the first statement: no connection is held while the model computes.
-    vectors = embedder.embed(texts) if mode != "text" else None
+    check_queries(texts)
+    vectors = None
+    if mode != "text":
+        # Before the first statement: no connection is held while the model computes.
+        with clock.stage("embed"):
+            vectors = embedder.embed(texts)
     row = refuse_expired(storage.store(session, store_id))
     depth = max(DEPTH, 2 * max_num_results)
     candidates.set_breadth(session, max(ef_search, depth))
@@ -157,18 +161,27 @@ def _rank(
     for places in _by_filter(queries):
         where = filters.where(queries[places[0]].filters)
         if vectors is not None:
-            found = candidates.nearest(session, store_id, vectors[places], where, limit=depth)
+            with clock.stage("vector"):
+                found = candidates.nearest(session, store_id, vectors[places], where, limit=depth)
             for place, hits in zip(places, found, strict=True):
                 rankings[place].append(hits)
         if mode != "vector":
             asked = [texts[place] for place in places]
-            found = candidates.matching(
-                session, store_id, asked, where, passages=row.passages, limit=depth
-            )
+            with clock.stage("text"):
+                found = candidates.matching(
+                    session, store_id, asked, where, passages=row.passages, limit=depth
+                )
             for place, hits in zip(places, found, strict=True):
                 rankings[place].append(hits)
     storage.touch(session, row)
     return rankings
+
+
+def check_queries(texts: Sequence[str]) -> None:
+    if any(not text.strip() or "\x00" in text for text in texts):
+        raise InvalidRequest(
+            "A query must hold words, and no NUL characters.", code="invalid_query", param="query"
+        )
 
 
 def _by_filter(queries: Sequence[wire.BatchQuery]) -> list[list[int]]:
@@ -187,12 +200,21 @@ def _merge(rankings: Sequence[Sequence[Scored]], mode: wire.SearchMode) -> list[
 
 
 def _results(
-    session: Session, merged: Sequence[Sequence[Scored]], limit: int
+    session: Session,
+    merged: Sequence[Sequence[Scored]],
+    limit: int,
+    places: Mapping[int, list[wire.Placement]] | None = None,
 ) -> list[list[wire.SearchResult]]:
-    """The first ``limit`` passages of each list; a match still without a vector is passed over."""
+    """The first ``limit`` passages of each list; a match still without a vector is passed over.
+    With ``places``, each says its own."""
     rows = storage.searchable(session, list({pk for scored in merged for pk, _ in scored}))
     found: list[list[wire.SearchResult]] = []
     for scored in merged:
         known = [(rows[pk], score) for pk, score in scored if pk in rows]
-        found.append([read_result(row, score) for row, score in known[:limit]])
+        found.append(
+            [
+                read_result(row, score, places=places[row.pk] if places is not None else None)
+                for row, score in known[:limit]
+            ]
+        )
     return found

@@ -62,7 +62,9 @@ def read_passage(row: Passage) -> wire.Passage:
     )
 
 
-def read_result(row: Passage, score: float) -> wire.SearchResult:
+def read_result(
+    row: Passage, score: float, *, places: list[wire.Placement] | None = None
+) -> wire.SearchResult:
     return wire.SearchResult(
         file_id=row.doc_id,
         filename=row.title,
@@ -72,6 +74,7 @@ def read_result(row: Passage, score: float) -> wire.SearchResult:
         passage_id=row.id,
         doc_id=row.doc_id,
         title=row.title,
+        placements=places,
     )
 
 

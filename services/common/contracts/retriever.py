@@ -157,8 +157,13 @@ Query = Annotated[str, Field(min_length=1, max_length=20_000)]
 SearchMode = Literal["hybrid", "vector", "text"]
 
 
+RankingStage = Literal["vector", "text"]
+SearchStage = Literal["embed", "vector", "text", "merge", "read"]
+
+
 class SearchAsk(Ask):
-    """``mode`` is ours: ``hybrid`` fuses vector and full-text rank, the others use one of them."""
+    """``mode`` is ours: ``hybrid`` fuses vector and full-text rank, the others use one of them. So
+    is ``explain``: what each stage found, and how long it took."""
 
     query: Query | Annotated[list[Query], Field(min_length=1, max_length=16)]
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
@@ -166,6 +171,22 @@ class SearchAsk(Ask):
     ranking_options: RankingOptions = Field(default_factory=RankingOptions)
     rewrite_query: Literal[False] = False
     mode: SearchMode = "hybrid"
+    explain: bool = False
+
+
+class Placement(Wire):
+    """A passage's place, from 1, in a ranking of the query of that number, from 0; the score is the
+    ranking's own."""
+
+    stage: RankingStage
+    query: int
+    rank: int
+    score: float
+
+
+class StageTime(Wire):
+    stage: SearchStage
+    milliseconds: float
 
 
 class SearchResult(Wire):
@@ -179,6 +200,7 @@ class SearchResult(Wire):
     passage_id: str
     doc_id: str
     title: str
+    placements: list[Placement] | None = None
 
     @property
     def text(self) -> str:
@@ -191,6 +213,7 @@ class SearchPage(Wire):
     data: list[SearchResult]
     has_more: bool = False
     next_page: str | None = None
+    stages: list[StageTime] | None = None
 
 
 class BatchQuery(Ask):
@@ -209,6 +232,32 @@ class BatchSearchAsk(Ask):
 class BatchSearchResults(Wire):
     object: Literal["vector_store.batch_search_results"] = "vector_store.batch_search_results"
     data: list[list[SearchResult]]
+
+
+class AuditAsk(Ask):
+    """``sample`` vectors of the store are the queries, unless ``queries`` brings some."""
+
+    k: Annotated[int, Field(ge=1, le=50)] = 10
+    sample: Annotated[int, Field(ge=1, le=1_000)] = 100
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    queries: Annotated[list[Query], Field(min_length=1, max_length=200)] | None = None
+    filters: Filter | None = None
+
+
+class Audit(Wire):
+    """``recall`` is the mean over the queries, ``interval`` its 95 % interval, ``imperfect`` the
+    number of queries for which something was missed."""
+
+    object: Literal["vector_store.audit"] = "vector_store.audit"
+    vector_store_id: str
+    passages: int
+    queries: int
+    k: int
+    recall: float
+    interval: tuple[float, float]
+    imperfect: int
+    milliseconds_per_search: float
+    milliseconds_per_scan: float
 
 
 JsonObject = dict[str, Any]

@@ -10,7 +10,7 @@ from docx.table import Table, _Cell
 from services.retriever.parsing.refusal import Unreadable
 
 # Unpacked. zipfile reads no more of a member than its directory says, whatever the data would grow
-# to; XML takes about ten times its size once parsed.
+# to; XML takes some eight times its size once parsed.
 _ALL_BYTES = 128 * 2**20
 _XML_BYTES = 24 * 2**20
 

@@ -54,6 +54,11 @@ async def test_production_asks_for_a_key_and_its_scope(
         for path in ("search", "search/batch"):
             ask = {"query": "x"} if path == "search" else {"queries": [{"query": "x"}]}
             assert (await http.post(f"{here}/{path}", json=ask, headers=reader)).status_code == 200
+        audited = await http.post(f"{here}/audit", json={}, headers=reader)
+        assert audited.json()["error"]["code"] == "empty"
+        for path in ("files", "file_batches", "ingestions", "passages/delete"):
+            changed = await http.post(f"{here}/{path}", json={"file_id": "x"}, headers=reader)
+            assert changed.status_code == 403
 
 
 async def test_without_its_model_the_service_is_not_ready_and_says_why(

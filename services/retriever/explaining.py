@@ -1,0 +1,47 @@
+"""What each stage of a search did: who stood where by which score, and how long it took."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from services.common.contracts import retriever as wire
+from services.retriever.ranking import Scored
+
+RANKINGS: dict[wire.SearchMode, tuple[wire.RankingStage, ...]] = {
+    "hybrid": ("vector", "text"),
+    "vector": ("vector",),
+    "text": ("text",),
+}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self._seconds: dict[wire.SearchStage, float] = {}
+
+    @contextmanager
+    def stage(self, name: wire.SearchStage) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - began
+            self._seconds[name] = self._seconds.get(name, 0.0) + spent
+
+    def read(self) -> list[wire.StageTime]:
+        return [
+            wire.StageTime(stage=name, milliseconds=round(1_000 * spent, 3))
+            for name, spent in self._seconds.items()
+        ]
+
+
+def placements(
+    rankings: Sequence[Sequence[Sequence[Scored]]], mode: wire.SearchMode
+) -> dict[int, list[wire.Placement]]:
+    """By passage, its places in each query's rankings."""
+    places: dict[int, list[wire.Placement]] = {}
+    for number, of_query in enumerate(rankings):
+        for stage, ranking in zip(RANKINGS[mode], of_query, strict=True):
+            for rank, (pk, score) in enumerate(ranking, start=1):
+                place = wire.Placement(stage=stage, query=number, rank=rank, score=score)
+                places.setdefault(pk, []).append(place)
+    return places
