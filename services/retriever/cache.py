@@ -15,8 +15,9 @@ Vector = npt.NDArray[np.float32]
 
 _KEEP = """
 insert into retriever.embeddings (model, content, embedding, used_at)
-select :model, content, embedding::halfvec, :moment
-from unnest(cast(:contents as bytea[]), cast(:vectors as text[])) as new (content, embedding)
+select distinct on (content) :model, content, embedding, cast(:moment as bigint)
+from unnest(cast(:pks as bigint[]), cast(:contents as bytea[])) as new (pk, content)
+join retriever.passage_vectors on passage_pk = pk
 order by content
 on conflict do nothing
 """
@@ -47,14 +48,14 @@ def find(session: Session, model: str, contents: Sequence[bytes]) -> dict[bytes,
     return found
 
 
-def keep(session: Session, model: str, new: dict[bytes, Vector]) -> None:
-    """In the order of contents: of two workers who keep the same ones, one waits for the other."""
+def keep(session: Session, model: str, new: dict[int, bytes]) -> None:
+    """Remember the vectors that passages of these keys were given in this transaction.
+
+    In the order of contents: of two workers who keep the same ones, one waits for the other.
+    """
     if new:
-        vectors = [f"[{','.join(map(str, vector.tolist()))}]" for vector in new.values()]
-        session.execute(
-            text(_KEEP),
-            {"model": model, "contents": list(new), "vectors": vectors, "moment": now()},
-        )
+        names = {"model": model, "moment": now()}
+        session.execute(text(_KEEP), names | {"pks": list(new), "contents": list(new.values())})
 
 
 def forget(session: Session, *, days: int, limit: int = 10_000) -> int:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import structlog
@@ -155,7 +155,11 @@ def _embed_batches(
             log.info("embedding_finished", ingestion=ingestion_id)
             return
         pks = [pk for pk, _, _ in batch]
-        vectors = _vectors(db, embedder, [f"{title}\n{text}".strip() for _, title, text in batch])
+        texts = [f"{title}\n{text}".strip() for _, title, text in batch]
+        contents = [cache.content_of(text) for text in texts]
+        with db.transaction() as session:
+            known = cache.find(session, embedder.identity, contents)
+        vectors = _vectors(embedder, texts, contents, known)
         with db.transaction() as session:
             store = storage.lock_store(session, store_id)
             if not storage.update_held(session, ingestion_id, owner, attempts=0):
@@ -163,30 +167,35 @@ def _embed_batches(
             added = staging.add_vectors(
                 session, store_id=store_id, ingestion_id=ingestion_id, pks=pks, vectors=vectors
             )
-            store.passages += added
+            new = {
+                pk: content
+                for pk, content in zip(pks, contents, strict=True)
+                if pk in added and content not in known
+            }
+            cache.keep(session, embedder.identity, new)
+            store.passages += len(added)
             store.last_active_at = now()
             done += len(pks)
             storage.update_held(
                 session,
                 ingestion_id,
                 owner,
-                embedded=Ingestion.embedded + added,
+                embedded=Ingestion.embedded + len(added),
                 rate=done / (time.monotonic() - began),
             )
         after = pks[-1]
 
 
-def _vectors(db: Database, embedder: Embedder, texts: Sequence[str]) -> cache.Vector:
+def _vectors(
+    embedder: Embedder,
+    texts: Sequence[str],
+    contents: Sequence[bytes],
+    known: Mapping[bytes, cache.Vector],
+) -> cache.Vector:
     """A vector for each text; no text is embedded that this model has embedded before."""
-    contents = [cache.content_of(text) for text in texts]
-    with db.transaction() as session:
-        known = cache.find(session, embedder.identity, contents)
     new = {
         content: text for content, text in zip(contents, texts, strict=True) if content not in known
     }
-    if new:
-        fresh = dict(zip(new, embedder.embed(list(new.values())), strict=True))
-        with db.transaction() as session:
-            cache.keep(session, embedder.identity, fresh)
-        known |= fresh
-    return np.stack([known[content] for content in contents])
+    fresh = embedder.embed(list(new.values())) if new else ()
+    vectors = {**known, **dict(zip(new, fresh, strict=True))}
+    return np.stack([vectors[content] for content in contents])

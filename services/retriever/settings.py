@@ -55,6 +55,6 @@ class RetrieverSettings(ServiceSettings):
     max_file_characters: int = Field(
         10_000_000,
         ge=1024,
-        description="Most text taken from one file; while it is read a worker holds about five bytes "
-        "for each character, of Markdown twenty.",
+        description="Most text taken from one file; while it is read, a worker holds about five "
+        "bytes for each character, of Markdown twenty.",
     )

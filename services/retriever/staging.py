@@ -127,8 +127,8 @@ def add_vectors(
     ingestion_id: str,
     pks: Sequence[int],
     vectors: npt.NDArray[np.float32],
-) -> int:
-    """Store the vectors of those passages that still wait for one; gives their number.
+) -> set[int]:
+    """Store the vectors of those passages that still wait for one; gives their keys.
 
     A passage replaced since it was read belongs to a newer ingestion, and its vector here would be
     that of the old text. The caller holds the store's lock.
@@ -147,4 +147,4 @@ def add_vectors(
         for pk, vector in zip(pks, vectors, strict=True):
             if pk in wanted:
                 copy.write_row((pk, store_id, f"[{','.join(map(str, vector.tolist()))}]"))
-    return len(wanted)
+    return wanted
