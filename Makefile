@@ -2,9 +2,10 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 BIN := .venv/bin
-SLOW := e2e or faults or browser
-# Two at once: most of a test's time is one process starting, or waiting for another.
-PYTEST := $(BIN)/pytest -n $(or $(JOBS),2) --durations=15
+SLOW := faults or browser
+PYTEST := $(BIN)/pytest --durations=15
+# Most of a test's time is one process starting, or waiting for another. Tests of a file share what they start.
+AT_ONCE := -n $(or $(JOBS),2) --dist loadfile
 BENCHES := trainer generator evaluator validity
 
 .PHONY: help setup dev demo test check format up down bench clean
@@ -21,9 +22,10 @@ dev:
 demo: setup  ## See the whole loop: does fine-tuning help or hurt RAG? Writes runs/demo/
 	@$(BIN)/fineproof demo
 
-test: dev  ## Run every test that needs no GPU, the quick ones first (JOBS=2 at once)
-	$(PYTEST) -m "not ($(SLOW)) and not gpu"
-	$(PYTEST) -m "($(SLOW)) and not gpu"
+test: dev  ## Run every test that needs no GPU, the quick ones first (JOBS=2 at once), whole stacks alone
+	$(PYTEST) $(AT_ONCE) -m "not ($(SLOW) or e2e or gpu)"
+	$(PYTEST) $(AT_ONCE) -m "($(SLOW)) and not (e2e or gpu)"
+	$(PYTEST) -m "e2e and not gpu"
 
 check: setup  ## Lint, formatting, types, and the walls between the rooms
 	$(BIN)/ruff check .

@@ -7,30 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from services.common.ids import new_id
 
 if TYPE_CHECKING:
     from fineproof.models.catalog import Model
     from tests.vllm import VllmServer
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Tests of a file share what its fixtures start, those of tests/e2e a whole stack: each such
-    group runs in one of pytest's processes. (Groups by mark need another pytest than 9.2.)"""
-    return Groups(config, log)
-
-
-class Groups(LoadScopeScheduling):
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0]
-        return E2E if file.startswith(E2E) else file
-
-
-E2E = "tests/e2e/"
 
 
 @pytest.fixture(scope="session")
