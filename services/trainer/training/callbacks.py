@@ -23,6 +23,9 @@ from services.trainer.training.config import RunFolder
 from services.trainer.training.progress import Pace, Reporter, StepMetrics, measured
 
 CHECKPOINT_SECONDS = 600.0
+WORTH = 20.0
+"""How many times as long as the last checkpoint took to write the training goes on before the steps
+make another due: they cost a run a twentieth of its time, however short it is."""
 
 
 class Diverged(Exception):
@@ -90,9 +93,9 @@ def agreed(question: Callable[[], bool], device: torch.device) -> bool:
 class Keeping(TrainerCallback):  # type: ignore[misc]
     """Saves when a checkpoint is due, marks it complete, and keeps adapters that were asked for.
 
-    ``every`` steps, and ``CHECKPOINT_SECONDS``, make a checkpoint to go on from; ``candidates`` are
-    steps whose adapters stay: the newest ``limit`` of them, and one more, because the last may be
-    the run's own. ``seconds`` were trained before this process.
+    ``every`` steps where they are ``WORTH`` it, and ``CHECKPOINT_SECONDS``, make a checkpoint to go
+    on from; ``candidates`` are steps whose adapters stay: the newest ``limit`` of them, and one
+    more, because the last may be the run's own. ``seconds`` were trained before this process.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Keeping(TrainerCallback):  # type: ignore[misc]
         self._limit = limit
         self._before = seconds
         self._began = self._saved = time.monotonic()
+        self._saving, self._cost = self._began, 0.0
 
     @property
     def seconds(self) -> float:
@@ -114,19 +118,27 @@ class Keeping(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step = state.global_step
-        due = step % self._every == 0 or step in self._candidates
-        if due or agreed(self._is_late, args.device):
+        patience = CHECKPOINT_SECONDS
+        if step % self._every == 0:
+            patience = min(patience, WORTH * self._cost)
+        if step in self._candidates or agreed(lambda: self._trained() >= patience, args.device):
             control.should_save = True
         if control.should_save:
+            self._saving = time.monotonic()
             # A loss averaged over steps of two processes would be neither's.
             control.should_log = True
 
-    def _is_late(self) -> bool:
-        return time.monotonic() - self._saved >= CHECKPOINT_SECONDS
+    def on_evaluate(self, _args: Any, _state: Any, _control: Any, **_: Any) -> None:
+        self._saving = time.monotonic()  # between the step and its checkpoint
+
+    def _trained(self) -> float:
+        """Seconds since the last checkpoint."""
+        return time.monotonic() - self._saved
 
     def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
         PartialState().wait_for_everyone()  # each process has written its random numbers
         self._saved = time.monotonic()
+        self._cost = self._saved - self._saving
         if not state.is_world_process_zero:
             return
         step = state.global_step
