@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from services.common.contracts import retriever as wire
-from services.retriever.ranking import Scored
+from services.retriever.ranking import K, Scored
 
 RANKINGS: dict[wire.SearchMode, tuple[wire.RankingStage, ...]] = {
     "hybrid": ("vector", "text"),
@@ -32,6 +32,15 @@ class Clock:
             wire.StageTime(stage=name, milliseconds=round(1_000 * spent, 3))
             for name, spent in self._seconds.items()
         ]
+
+
+def fusion(options: wire.RankingOptions) -> wire.Fusion:
+    """How two rankings are to be merged: evenly, where nothing else is asked for."""
+    vector, text = 1.0, 1.0
+    if (asked := options.hybrid_search) is not None:
+        vector, text = asked.embedding_weight, asked.text_weight
+    total = vector + text
+    return wire.Fusion(k=K, embedding_weight=vector / total, text_weight=text / total)
 
 
 def placements(

@@ -16,18 +16,20 @@ def best_first(scores: Iterable[Scored]) -> list[Scored]:
     return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
 
 
-def fuse(rankings: Sequence[Sequence[int]], *, k: int = K) -> list[Scored]:
-    """Merge rankings of keys, each best first, by the sum of ``1 / (k + rank)``, ranks from 1.
+def fuse(
+    rankings: Sequence[Sequence[int]], weights: Sequence[float], *, k: int = K
+) -> list[Scored]:
+    """Merge rankings of keys, each best first, by the sum of ``weight / (k + rank)``, ranks from 1.
 
     Cormack, Clarke and Büttcher, SIGIR 2009, doi 10.1145/1571941.1572114. The sum is divided by
-    the largest possible: 1.0 is first place in every ranking, and first in one of two, absent from
-    the other, is 0.5.
+    the largest possible: 1.0 is first place in every ranking, and first in one of two of equal
+    weight, absent from the other, is 0.5. A ranking of weight 0 adds nobody.
     """
     sums: dict[int, float] = defaultdict(float)
-    for ranking in rankings:
-        for rank, key in enumerate(ranking, start=1):
-            sums[key] += (k + 1) / (k + rank) / len(rankings)
-    return best_first(sums.items())
+    for ranking, weight in zip(rankings, weights, strict=True):
+        for rank, key in enumerate(ranking if weight else (), start=1):
+            sums[key] += weight * (k + 1) / (k + rank)
+    return best_first((key, total / sum(weights)) for key, total in sums.items())
 
 
 def best_of(lists: Sequence[Sequence[Scored]]) -> list[Scored]:

@@ -12,7 +12,7 @@ from services.common.pagination import Cursor, to_page
 from services.retriever import candidates, filters, storage
 from services.retriever.embedding import Embedder
 from services.retriever.expiry import refuse_expired
-from services.retriever.explaining import Clock, placements
+from services.retriever.explaining import Clock, fusion, placements
 from services.retriever.models import VectorStore
 from services.retriever.ranking import Scored, best_of, fuse
 from services.retriever.views import read_passage, read_result, read_store
@@ -115,13 +115,16 @@ def search(
         session, embedder, store_id, queries, ask.mode, ask.max_num_results, ef_search, clock
     )
     with clock.stage("merge"):
-        merged = _merge([ranking for each in rankings for ranking in each], ask.mode)
-    best = [(pk, score) for pk, score in merged if score >= ask.ranking_options.score_threshold]
+        every = [ranking for each in rankings for ranking in each]
+        merged = _merge(every, ask.mode, ask.ranking_options)
     places = placements(rankings, ask.mode) if ask.explain else None
     with clock.stage("read"):
-        (results,) = _results(session, [best], ask.max_num_results, places)
+        (results,) = _results(session, [merged], ask.max_num_results, places)
     return wire.SearchPage(
-        search_query=texts, data=results, stages=clock.read() if ask.explain else None
+        search_query=texts,
+        data=results,
+        stages=clock.read() if ask.explain else None,
+        fusion=fusion(ask.ranking_options) if ask.explain and ask.mode == "hybrid" else None,
     )
 
 
@@ -132,7 +135,7 @@ def search_batch(
     rankings = _rank(
         session, embedder, store_id, ask.queries, ask.mode, ask.max_num_results, ef_search, Clock()
     )
-    merged = [_merge(each, ask.mode) for each in rankings]
+    merged = [_merge(each, ask.mode, ask.ranking_options) for each in rankings]
     return wire.BatchSearchResults(data=_results(session, merged, ask.max_num_results))
 
 
@@ -193,10 +196,17 @@ def _by_filter(queries: Sequence[wire.BatchQuery]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _merge(rankings: Sequence[Sequence[Scored]], mode: wire.SearchMode) -> list[Scored]:
+def _merge(
+    rankings: Sequence[Sequence[Scored]], mode: wire.SearchMode, options: wire.RankingOptions
+) -> list[Scored]:
+    """One list of several rankings, those of each query by vector, then by text, in ``hybrid``."""
     if mode == "hybrid":
-        return fuse([[pk for pk, _ in ranking] for ranking in rankings])
-    return best_of(rankings)
+        how = fusion(options)
+        weights = [how.embedding_weight, how.text_weight] * (len(rankings) // 2)
+        merged = fuse([[pk for pk, _ in ranking] for ranking in rankings], weights)
+    else:
+        merged = best_of(rankings)
+    return [(pk, score) for pk, score in merged if score >= options.score_threshold]
 
 
 def _results(

@@ -19,7 +19,8 @@ from tests.services.evaluator.conftest import bench as bench
 from tests.services.evaluator.conftest import db as db
 from tests.services.evaluator.conftest import settings as settings
 from tests.services.evaluator.conftest import world as world
-from tests.services.evaluator.standins import BASE, World, connect
+from tests.services.evaluator.standins import connect
+from tests.services.evaluator.world import BASE, World
 
 
 @pytest.fixture

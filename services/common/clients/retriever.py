@@ -12,6 +12,7 @@ from services.common.contracts.retriever import (
     PassagesDeleted,
     PassagesFound,
     SearchAsk,
+    SearchMode,
     SearchPage,
     SearchResult,
     VectorStore,
@@ -87,13 +88,20 @@ class RetrieverClient(PeerClient):
         return SearchPage.model_validate_json(response.content).data
 
     async def search_batch(
-        self, store_id: str, queries: Sequence[BatchQuery], *, max_num_results: int
+        self,
+        store_id: str,
+        queries: Sequence[BatchQuery],
+        *,
+        max_num_results: int,
+        mode: SearchMode = "hybrid",
     ) -> list[list[SearchResult]]:
         """Results for each query, in order; asked in requests of ``BATCH`` queries."""
         found: list[list[SearchResult]] = []
         for start in range(0, len(queries), BATCH):
             ask = BatchSearchAsk(
-                queries=list(queries[start : start + BATCH]), max_num_results=max_num_results
+                queries=list(queries[start : start + BATCH]),
+                max_num_results=max_num_results,
+                mode=mode,
             )
             response = await self._call(
                 "POST",

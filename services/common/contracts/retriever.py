@@ -148,9 +148,26 @@ class CompoundFilter(Ask):
 Filter = ComparisonFilter | CompoundFilter
 
 
+Weight = Annotated[float, Field(ge=0, le=1_000)]
+
+
+class HybridSearch(Ask):
+    """How much each ranking counts in ``hybrid``; only their ratio matters."""
+
+    embedding_weight: Weight
+    text_weight: Weight
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> Self:
+        if not self.embedding_weight + self.text_weight:
+            raise ValueError("one of the two weights must be above 0")
+        return self
+
+
 class RankingOptions(Ask):
     ranker: Literal["none", "auto", "default-2024-11-15"] = "auto"
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    hybrid_search: HybridSearch | None = None
 
 
 Query = Annotated[str, Field(min_length=1, max_length=20_000)]
@@ -184,6 +201,15 @@ class Placement(Wire):
     score: float
 
 
+class Fusion(Wire):
+    """What made a ``hybrid`` score: each place adds its ranking's weight × (k + 1) / (k + rank). The
+    weights add up to 1; several queries share them evenly."""
+
+    k: int
+    embedding_weight: float
+    text_weight: float
+
+
 class StageTime(Wire):
     stage: SearchStage
     milliseconds: float
@@ -214,6 +240,7 @@ class SearchPage(Wire):
     has_more: bool = False
     next_page: str | None = None
     stages: list[StageTime] | None = None
+    fusion: Fusion | None = None
 
 
 class BatchQuery(Ask):
@@ -226,6 +253,7 @@ class BatchSearchAsk(Ask):
 
     queries: Annotated[list[BatchQuery], Field(min_length=1, max_length=1_000)]
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
+    ranking_options: RankingOptions = Field(default_factory=RankingOptions)
     mode: SearchMode = "hybrid"
 
 

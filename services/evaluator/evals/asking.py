@@ -148,6 +148,10 @@ class Asker:
         self._fresh[key] = content
         return said
 
+    @property
+    def has_fresh(self) -> bool:
+        return bool(self._fresh)
+
     def take_fresh(self) -> dict[str, Json]:
         """Answers for the cache that were not taken before."""
         fresh, self._fresh = self._fresh, {}

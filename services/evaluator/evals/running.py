@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import structlog
 from pydantic import TypeAdapter
@@ -16,25 +15,20 @@ from services.common.errors import FineproofError
 from services.evaluator import cache
 from services.evaluator.concurrency import Concurrency
 from services.evaluator.evals import storage
-from services.evaluator.evals.asking import Asker, Said, find_served
+from services.evaluator.evals.asking import Asker, find_served
 from services.evaluator.evals.endings import end
-from services.evaluator.evals.grading.grades import AnyGrader, Grade, Means, grade
+from services.evaluator.evals.grading.grades import AnyGrader, Means
 from services.evaluator.evals.grading.sandbox import sandbox_at
 from services.evaluator.evals.items import ReadItem, read_lines, schema_of
 from services.evaluator.evals.models import OutputItemRow, RunRow
 from services.evaluator.evals.naming import models_of
-from services.evaluator.evals.sampling import failed_sample, request_of, sample_of
+from services.evaluator.evals.outcomes import Outcome, Source, outcome_of
 from services.evaluator.evals.schemas import (
-    CompletionsSource,
     DataSource,
     DataSourceConfig,
     FileId,
-    Json,
-    JsonlSource,
-    ResponsesSource,
 )
-from services.evaluator.evals.tally import Status, Tally
-from services.evaluator.evals.wording import Unfilled
+from services.evaluator.evals.tally import Tally
 from services.evaluator.metrics.similarity import Similarity
 from services.evaluator.peers import ConnectPeers, Peers
 from services.evaluator.settings import EvaluatorSettings
@@ -44,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 ITEMS_AT_ONCE = 200  # read in one transaction
 OUTCOMES_AT_ONCE = 32  # kept in one transaction
+KEEP_SECONDS = 1.0  # after which answers are kept whose grading goes on
 
 CONFIG: TypeAdapter[DataSourceConfig] = TypeAdapter(DataSourceConfig)
 CRITERIA: TypeAdapter[list[AnyGrader]] = TypeAdapter(list[AnyGrader])
@@ -59,7 +54,7 @@ class Work:
     settings: EvaluatorSettings
     config: DataSourceConfig
     criteria: Sequence[AnyGrader]
-    source: JsonlSource | CompletionsSource | ResponsesSource
+    source: Source
     tally: Tally
     items: int | None
 
@@ -180,13 +175,6 @@ async def _read(work: Work) -> None:
     await work.turn.write(lambda session: storage.set_fields(session, work.run_id, items=read))
 
 
-@dataclass(frozen=True)
-class Outcome:
-    row: Json
-    status: Status
-    asked: list[Said]
-
-
 class _Grading:
     """Items go from a planner to graders, outcomes from them to a keeper, through two queues."""
 
@@ -220,14 +208,18 @@ class _Grading:
 
     async def _grade_on(self) -> None:
         while (row := await self.items.get()) is not None:
-            await self.outcomes.put(await outcome_of(self.work, row, self.asker, self.means))
+            await self.outcomes.put(await self._outcome(row))
+
+    async def _outcome(self, row: OutputItemRow) -> Outcome:
+        work = self.work
+        return await outcome_of(row, work.source, work.criteria, self.asker, self.means)
 
     async def _keep(self) -> None:
         writing: asyncio.Task[None] | None = None
         try:
             while True:
                 batch, ended = await self._gather()
-                if batch:
+                if batch or self.asker.has_fresh:
                     writing = asyncio.create_task(self.work.turn.write(self._step(batch)))
                     await asyncio.shield(writing)
                 if ended:
@@ -242,9 +234,14 @@ class _Grading:
             raise
 
     async def _gather(self) -> tuple[list[Outcome], bool]:
-        """An outcome and those that came with it, for one transaction; True after the last."""
+        """An outcome and those that came with it, for one transaction; True after the last. None
+        where none comes for a while: a judge may take minutes for what is answered already."""
         batch: list[Outcome] = []
-        outcome = await self.outcomes.get()
+        try:
+            async with asyncio.timeout(KEEP_SECONDS):
+                outcome = await self.outcomes.get()
+        except TimeoutError:
+            return batch, False
         while outcome is not None:
             batch.append(outcome)
             if len(batch) == OUTCOMES_AT_ONCE or self.outcomes.empty():
@@ -271,57 +268,3 @@ class _Grading:
             cache.put_many(session, fresh)
 
         return step
-
-
-async def outcome_of(work: Work, row: OutputItemRow, asker: Asker, means: Means) -> Outcome:
-    """Ask, and grade what was said; what goes wrong with this item alone is in its outcome."""
-    asked: list[Said] = []
-    sample = row.given
-    if not isinstance(work.source, JsonlSource):
-        try:
-            body = request_of(work.source, row.item)
-            said = await asker.ask(body)
-        except Unfilled as error:
-            return _unanswered(work, row, "unfilled_template", str(error))
-        except FineproofError as error:
-            if error.code == "adapter_mismatch":
-                raise
-            return _unanswered(work, row, error.code, error.message)
-        asked.append(said)
-        sample = sample_of(body, said)
-    names: Json = {"item": row.item} | ({"sample": sample} if sample is not None else {})
-    grades = await asyncio.gather(*(grade(each, names, means) for each in work.criteria))
-    results = [_result(g, each) for g, each in zip(grades, work.criteria, strict=True)]
-    asked += chain.from_iterable(g.asked for g in grades)
-    status: Status = "pass"
-    if any(g.score is None for g in grades):
-        status = "error"
-    elif not all(g.passed for g in grades):
-        status = "fail"
-    return _outcome(row, status, results, sample, asked)
-
-
-def _unanswered(work: Work, row: OutputItemRow, code: str, message: str) -> Outcome:
-    """Nothing was said: every criterion is unscored."""
-    blank = Grade(None, False, f"{code}: {message}")
-    assert not isinstance(work.source, JsonlSource)
-    sample = failed_sample(work.source.model, code, message)
-    return _outcome(row, "error", [_result(blank, each) for each in work.criteria], sample, [])
-
-
-def _outcome(
-    row: OutputItemRow, status: Status, results: list[Json], sample: Json | None, asked: list[Said]
-) -> Outcome:
-    kept = {"id": row.id, "status": status, "results": results, "sample": sample}
-    return Outcome(kept, status, asked)
-
-
-def _result(of: Grade, criterion: AnyGrader) -> Json:
-    result = {
-        "name": criterion.name,
-        "type": f"{criterion.type.replace('_', '-')}-grader",
-        "passed": of.passed,
-        "score": of.score,
-        "sample": of.sample,
-    }
-    return result | ({"error": of.error.replace("\x00", "\ufffd")} if of.error else {})

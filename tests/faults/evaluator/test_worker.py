@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.evaluator.workers import Workshop, wait_for, workshop_of
 from tests.services.evaluator.conftest import DOCUMENTS, PER_DOCUMENT, Bench
-from tests.services.evaluator.standins import BASE
+from tests.services.evaluator.world import BASE
 
 ITEMS = DOCUMENTS * PER_DOCUMENT
 ANSWERS = ITEMS * 3 * 2  # arms, conditions

@@ -7,19 +7,23 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from services.evaluator import models, storage
+from services.evaluator import models
+from services.evaluator.evals.models import RunRow
 from tests.conftest import free_port
 from tests.services.evaluator.conftest import Bench
+from tests.services.evaluator.evals.conftest import Bench as EvalBench
 from tests.services.evaluator.standins import generator_app, retriever_app, trainer_app
 from tests.services.evaluator.test_worker import environment
 
@@ -65,10 +69,10 @@ class Gate:
 
 
 @dataclass
-class Workshop:
+class Workers:
     """Workers as they are started and killed, over peers behind a gate."""
 
-    bench: Bench
+    bench: Bench | EvalBench
     gate: Gate
     url: str
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -92,9 +96,19 @@ class Workshop:
         self.workers[-1].kill()
         self.workers[-1].wait()
         self.gate.held = None
+        over = datetime.now(UTC) - timedelta(seconds=1)
         with self.bench.db.transaction() as session:
-            over = datetime.now(UTC) - timedelta(seconds=1)
-            storage.set_fields(session, "exp_1", lease_expires_at=over)
+            for table in (models.Experiment, RunRow):
+                session.execute(update(table).values(lease_expires_at=over))
+
+
+W = TypeVar("W", bound=Workers)
+
+
+class Workshop(Workers):
+    """Those that experiments are worked on by."""
+
+    bench: Bench
 
     def phase(self) -> str:
         return self.bench.find().phase
@@ -123,11 +137,16 @@ class Workshop:
         return self.bench.world.judge.forms
 
 
-@contextmanager
-def workshop_of(bench: Bench) -> Iterator[Workshop]:
+def workshop_of(bench: Bench) -> AbstractContextManager[Workshop]:
     world = bench.world
+    peers = generator_app(world), retriever_app(world), trainer_app(world)
+    return over(*peers, of=partial(Workshop, bench))
+
+
+@contextmanager
+def over(*peers: FastAPI, of: Callable[[Gate, str], W]) -> Iterator[W]:
     app = FastAPI()
-    for peer in (generator_app(world), retriever_app(world), trainer_app(world)):
+    for peer in peers:
         app.router.routes.extend(peer.router.routes)
         app.exception_handlers.update(peer.exception_handlers)
     gate, port = Gate(app), free_port()
@@ -135,9 +154,9 @@ def workshop_of(bench: Bench) -> Iterator[Workshop]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    workshop = Workshop(bench, gate, f"http://127.0.0.1:{port}")
-    yield workshop
-    for worker in workshop.workers:
+    made = of(gate, f"http://127.0.0.1:{port}")
+    yield made
+    for worker in made.workers:
         worker.kill()
         worker.wait()
     gate.held = None

@@ -11,7 +11,7 @@ from tests.fineproof.gates.test_gate import stack as stack
 from tests.services.evaluator.conftest import db as db
 from tests.services.evaluator.conftest import settings as settings
 from tests.services.evaluator.conftest import world as world
-from tests.services.evaluator.standins import BASE
+from tests.services.evaluator.world import BASE
 
 
 def test_an_evaluator_s_report_and_rows_make_a_study(stack: str, tmp_path: Path) -> None:

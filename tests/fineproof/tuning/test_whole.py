@@ -29,14 +29,8 @@ from tests.fineproof.tuning.conftest import Tune, write
 from tests.services.evaluator.conftest import COLOURS, Bench
 from tests.services.evaluator.conftest import db as db
 from tests.services.evaluator.conftest import settings as settings
-from tests.services.evaluator.standins import (
-    BASE,
-    World,
-    connect,
-    generator_app,
-    retriever_app,
-    trainer_app,
-)
+from tests.services.evaluator.standins import connect, generator_app, retriever_app, trainer_app
+from tests.services.evaluator.world import BASE, World
 from tests.services.generator.conftest import serving
 
 DOCUMENTS = 40

@@ -17,7 +17,8 @@ from services.evaluator import models, storage
 from services.evaluator.main import MIGRATIONS, create_app
 from services.evaluator.runner import run_experiment
 from services.evaluator.settings import EvaluatorSettings
-from tests.services.evaluator.standins import BASE, World, connect
+from tests.services.evaluator.standins import connect
+from tests.services.evaluator.world import BASE, World
 
 GOOD, BAD = "ft:small-base:rag:1", "ft:small-base:qa:1"
 COLOURS = ("red", "green", "blue", "teal", "ochre", "mauve")

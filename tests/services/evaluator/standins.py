@@ -5,13 +5,10 @@ answers whose truth is known. Whole peers are walked through end to end elsewher
 """
 
 import asyncio
-import json
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 from fastapi import FastAPI, Form, Header, UploadFile
@@ -27,7 +24,6 @@ from services.common.contracts.generator import (
     Adapter,
     AdapterCreate,
     AdapterProof,
-    Citation,
     Model,
     ModelList,
     RagAnswer,
@@ -37,16 +33,11 @@ from services.common.contracts.generator import (
     UsedPassage,
 )
 from services.common.contracts.retriever import (
-    BatchQuery,
     BatchSearchAsk,
     BatchSearchResults,
-    ComparisonFilter,
-    Content,
     FileCounts,
-    Passage,
     PassagesAsk,
     PassagesFound,
-    SearchResult,
     VectorStore,
 )
 from services.common.contracts.trainer import (
@@ -54,125 +45,12 @@ from services.common.contracts.trainer import (
     FileObject,
     FineTuningJob,
     FineTuningJobCreate,
-    JobError,
     JobEvent,
-    Progress,
 )
-from services.common.errors import Conflict, FineproofError, NotFound, RateLimited, add_handlers
-from services.evaluator.metrics.text import words
+from services.common.errors import NotFound, add_handlers
 from services.evaluator.peers import Peers
 from services.evaluator.settings import EvaluatorSettings
-from tests.services.evaluator.judges.fake import FakeJudge
-
-BASE = "small-base"
-REPLICAS = ("http://vllm-0", "http://vllm-1")
-SHA = "ab" * 32
-
-
-@dataclass
-class World:
-    """What the stand-ins know, do, and have been asked."""
-
-    passages: list[Passage]
-    items: list[dict[str, Any]]
-    speak: Callable[[RagAsk], str]
-    cite: Callable[[RagAsk, str], list[Citation]] = lambda *_: []
-    adapters: list[str] = field(default_factory=list)
-    purpose: str = "evals"
-    store_status: str = "completed"
-    refusal: Callable[[RagAsk], FineproofError | None] = lambda _: None
-    away: FineproofError | None = None
-    proof_error: FineproofError | None = None
-    served_sha256: str = SHA
-    delay: float = 0.0
-    answered: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    asked_order: list[tuple[str, str, str]] = field(default_factory=list)
-    searches: Counter[str] = field(default_factory=Counter)
-    raw_lines: list[str] | None = None
-    aliases: dict[str, str] = field(default_factory=dict)
-    training: "Training" = field(default_factory=lambda: Training())
-    judge: FakeJudge = field(default_factory=FakeJudge)
-    milestones: dict[int, asyncio.Event] = field(default_factory=dict)
-
-    async def has_answered(self, count: int) -> None:
-        """Wait until ``count`` questions were answered in all."""
-        await self.milestones.setdefault(count, asyncio.Event()).wait()
-
-    @property
-    def lines(self) -> list[str]:
-        return self.raw_lines or [json.dumps(item) for item in self.items]
-
-
-@dataclass
-class Training:
-    """The trainer's files and jobs: a job ends after ``looks`` looks, as ``ends`` says."""
-
-    files: dict[str, str] = field(default_factory=dict)
-    purposes: dict[str, str] = field(default_factory=dict)
-    jobs: dict[str, FineTuningJob] = field(default_factory=dict)
-    keys: dict[str, tuple[str, str]] = field(default_factory=dict)
-    looks: int = 2
-    ends: Callable[[FineTuningJob], JobError | None] = lambda _: None
-    room: int = 100
-    findings: list[dict[str, Any]] = field(default_factory=list)
-
-    def put(self, content: str, purpose: str = "fine-tune") -> str:
-        file_id = f"file_t{len(self.files)}"
-        self.files[file_id], self.purposes[file_id] = content, purpose
-        return file_id
-
-    def create(self, ask: FineTuningJobCreate, key: str) -> FineTuningJob:
-        body = ask.model_dump_json()
-        if key in self.keys:
-            job_id, before = self.keys[key]
-            if body != before:
-                raise Conflict("Another body.", code="idempotency_key_reused")
-            return self.jobs[job_id]
-        if sum(job.status == "running" for job in self.jobs.values()) >= self.room:
-            raise RateLimited("No room.", code="too_many_jobs")
-        job_id = f"ftjob_{len(self.jobs)}"
-        self.keys[key] = (job_id, body)
-        self.jobs[job_id] = FineTuningJob(
-            id=job_id,
-            created_at=0,
-            finished_at=None,
-            estimated_finish=None,
-            model=ask.model,
-            fine_tuned_model=None,
-            status="running",
-            training_file=ask.training_file,
-            validation_file=None,
-            result_files=[],
-            trained_tokens=None,
-            hyperparameters={},
-            method=ask.method.model_dump() if ask.method else {},
-            seed=ask.seed or 0,
-            error=None,
-            metadata=ask.metadata,
-            checks=ask.checks.model_dump(),
-            progress=Progress(step=0, total_steps=self.looks, seconds_left=1.0),
-        )
-        return self.jobs[job_id]
-
-    def look(self, job_id: str) -> FineTuningJob:
-        if job_id not in self.jobs:
-            raise NotFound("No such job.")
-        job = self.jobs[job_id]
-        if job.status == "running":
-            job.progress.step += 1
-            if job.progress.step >= self.looks:
-                job.error = self.ends(job)
-                job.status = "failed" if job.error else "succeeded"
-                if not job.error:
-                    job.fine_tuned_model = f"ft:{job.model}:made:{job.id}"
-        return job
-
-    def cancel(self, job_id: str) -> FineTuningJob:
-        job = self.jobs[job_id]
-        if job.status != "running":
-            raise Conflict("It is over.", code="job_finished")
-        job.status = "cancelled"
-        return job
+from tests.services.evaluator.world import BASE, REPLICAS, SHA, World
 
 
 def generator_app(world: World) -> FastAPI:
@@ -297,7 +175,7 @@ def retriever_app(world: World) -> FastAPI:
         for query in ask.queries:
             world.searches[query.query] += 1
         return BatchSearchResults(
-            data=[_search(world.passages, query, ask.max_num_results) for query in ask.queries]
+            data=[world.search(query, ask.max_num_results) for query in ask.queries]
         )
 
     @app.post("/v1/vector_stores/{store_id}/passages/get")
@@ -309,28 +187,6 @@ def retriever_app(world: World) -> FastAPI:
         )
 
     return app
-
-
-def _search(passages: Sequence[Passage], query: BatchQuery, k: int) -> list[SearchResult]:
-    asked = set(words(query.query))
-    if isinstance(query.filters, ComparisonFilter):
-        wanted = query.filters.value
-        passages = [passage for passage in passages if passage.doc_id == wanted]
-    scored = [(len(asked & set(words(p.text))) / len(asked), p) for p in passages]
-    best = sorted(scored, key=lambda pair: -pair[0])[:k]
-    return [
-        SearchResult(
-            file_id=p.doc_id,
-            filename=p.title,
-            score=score,
-            attributes=None,
-            content=[Content(text=p.text)],
-            passage_id=p.id,
-            doc_id=p.doc_id,
-            title=p.title,
-        )
-        for score, p in best
-    ]
 
 
 def trainer_app(world: World) -> FastAPI:

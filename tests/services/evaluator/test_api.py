@@ -19,7 +19,7 @@ from tests.services.evaluator.conftest import (
     serving,
     specification,
 )
-from tests.services.evaluator.standins import BASE, World
+from tests.services.evaluator.world import BASE, World
 
 URL = "/v1/experiments"
 

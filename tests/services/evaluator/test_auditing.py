@@ -11,7 +11,7 @@ from services.common.contracts.generator import Citation, RagAsk
 from services.common.contracts.trainer import Checks, FineTuningJobCreate
 from services.evaluator.phases.auditing import trained
 from tests.services.evaluator.conftest import Bench
-from tests.services.evaluator.standins import BASE
+from tests.services.evaluator.world import BASE
 
 FACTS = {"asked": 40, "not_asked": 2, "known": 0.5, "weakly_known": 0.25, "unknown": 0.25}
 

@@ -13,7 +13,7 @@ from services.common.errors import FineproofError, InvalidRequest
 from services.evaluator.estimating import Past, PastRun, Sized, estimate, past_of
 from services.evaluator.spending import BudgetExceeded, check
 from tests.services.evaluator.conftest import DOCUMENTS, PER_DOCUMENT, Bench, specification
-from tests.services.evaluator.standins import BASE
+from tests.services.evaluator.world import BASE
 
 URL = "/v1/experiments"
 ITEMS = DOCUMENTS * PER_DOCUMENT

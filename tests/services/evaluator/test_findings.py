@@ -9,7 +9,7 @@ from services.common.contracts.generator import RagAsk
 from services.evaluator import rows
 from services.evaluator.schemas import RowQuery
 from tests.services.evaluator.conftest import DOCUMENTS, PER_DOCUMENT, Bench, speak
-from tests.services.evaluator.standins import BASE
+from tests.services.evaluator.world import BASE
 from tests.services.evaluator.test_report import Page
 
 ITEMS = DOCUMENTS * PER_DOCUMENT

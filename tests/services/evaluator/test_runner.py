@@ -14,7 +14,7 @@ from services.common.contracts.generator import RagAsk
 from services.common.errors import FineproofError, InvalidRequest, Unavailable, UpstreamFailed
 from services.evaluator import models, storage
 from tests.services.evaluator.conftest import BAD, DOCUMENTS, PER_DOCUMENT, Bench
-from tests.services.evaluator.standins import BASE, REPLICAS, SHA
+from tests.services.evaluator.world import BASE, REPLICAS, SHA
 
 ITEMS = DOCUMENTS * PER_DOCUMENT
 ANSWERS = ITEMS * 3 * 3  # arms, conditions

@@ -16,7 +16,8 @@ from services.evaluator import storage
 from services.evaluator.making import makings
 from services.evaluator.phases.tuning import cancel_jobs
 from tests.services.evaluator.conftest import GOOD, Bench, specification
-from tests.services.evaluator.standins import BASE, connect
+from tests.services.evaluator.standins import connect
+from tests.services.evaluator.world import BASE
 
 PAIRS = [json.dumps({"id": n, "question": f"Q{n}?", "answer": f"A{n}"}) for n in range(100)]
 

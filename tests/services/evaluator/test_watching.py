@@ -13,7 +13,7 @@ from services.common.contracts.generator import RagAsk
 from services.common.errors import FineproofError, InvalidRequest
 from services.evaluator.settings import EvaluatorSettings
 from tests.services.evaluator.conftest import DOCUMENTS, PER_DOCUMENT, Bench, serving
-from tests.services.evaluator.standins import World
+from tests.services.evaluator.world import World
 
 URL = "/v1/experiments"
 ITEMS = DOCUMENTS * PER_DOCUMENT

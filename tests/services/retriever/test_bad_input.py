@@ -20,6 +20,10 @@ def chunking(size: int, overlap: int) -> dict[str, Any]:
     return {"type": "static", "static": static}
 
 
+def weights(embedding: Any, text: Any) -> dict[str, Any]:
+    return {"hybrid_search": {"embedding_weight": embedding, "text_weight": text}}
+
+
 CASES: list[Case] = [
     ("POST", STORES, b"", 400),
     ("POST", STORES, b"{", 400),
@@ -125,6 +129,10 @@ CASES: list[Case] = [
     ("POST", f"{HERE}/search", {"query": "x", "mode": "magic"}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "rewrite_query": True}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "ranking_options": {"score_threshold": 2}}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "ranking_options": weights(0, 0)}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "ranking_options": weights(-1, 2)}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "ranking_options": weights(1, 1e300)}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "ranking_options": weights(1, None)}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "ranking_options": {"ranker": "mine"}}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "maximum": 3}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "explain": "much"}, 400),

@@ -38,7 +38,7 @@ def test_each_result_says_its_place_in_every_ranking(retriever: Retriever, shelf
         assert [place["stage"] for place in other["placements"]] == ["vector"]
     ranks = sorted(other["placements"][0]["rank"] for other in others)
     assert ranks == [2, 3]
-    fused = fuse([[1, 2, 3], [1]])
+    fused = fuse([[1, 2, 3], [1]], (1, 1))
     assert [hit["score"] for hit in page["data"]] == pytest.approx([score for _, score in fused])
 
 
@@ -82,7 +82,27 @@ def test_places_name_the_query_they_are_of(retriever: Retriever, shelf: str) -> 
     assert [place["query"] for place in places["cat"]] == [1]
 
 
+def test_a_score_is_made_of_places_by_weights_that_are_told(
+    retriever: Retriever, shelf: str
+) -> None:
+    weights = {"embedding_weight": 1, "text_weight": 3}
+    ask: dict[str, Any] = {"query": ["warm soup", "valve"], "explain": True}
+    page = found(retriever, shelf, **ask, ranking_options={"hybrid_search": weights})
+    told = page["fusion"]
+    assert (told["embedding_weight"], told["text_weight"]) == (0.25, 0.75)
+    share = {"vector": told["embedding_weight"] / 2, "text": told["text_weight"] / 2}
+    for hit in page["data"]:
+        score = sum(
+            share[place["stage"]] * (told["k"] + 1) / (told["k"] + place["rank"])
+            for place in hit["placements"]
+        )
+        assert hit["score"] == pytest.approx(score)
+    assert found(retriever, shelf, **ask)["fusion"]["text_weight"] == 0.5
+    assert found(retriever, shelf, **ask, mode="text")["fusion"] is None
+
+
 def test_nothing_is_explained_unasked(retriever: Retriever, shelf: str) -> None:
     page = found(retriever, shelf, query="soup")
     assert page["stages"] is None
+    assert page["fusion"] is None
     assert all(hit["placements"] is None for hit in page["data"])

@@ -87,6 +87,21 @@ def test_a_threshold_cuts_the_tail(retriever: Retriever, shelf: str) -> None:
     assert len(every) == len(SHELF)
 
 
+@pytest.mark.parametrize("only", ["vector", "text"])
+def test_a_ranking_may_count_for_nothing_in_the_hybrid(
+    retriever: Retriever, shelf: str, only: str
+) -> None:
+    weights = {"embedding_weight": int(only == "vector"), "text_weight": int(only == "text")}
+    options = {"ranking_options": {"hybrid_search": weights}}
+    query = "Tomatoes aboard the vessel"
+    alone = retriever.search(shelf, query, mode=only)
+    assert alone
+    assert retriever.search(shelf, query, **options) == alone
+    url = f"/v1/vector_stores/{shelf}/search/batch"
+    batch = retriever.http.post(url, json={"queries": [{"query": query}], **options}).json()
+    assert [hit["passage_id"] for hit in batch["data"][0]] == alone
+
+
 def test_several_queries_find_the_answers_of_each(retriever: Retriever, shelf: str) -> None:
     both = ["cat on a windowsill", "tomato soup"]
     for mode in ("hybrid", "vector", "text"):

@@ -5,7 +5,7 @@ from typing import Any
 from services.common.contracts.evaluator import Report
 from tests.services.evaluator.conftest import DOCUMENTS, PER_DOCUMENT, Bench
 from tests.services.evaluator.judges.fake import FakeJudge, quoted
-from tests.services.evaluator.standins import BASE
+from tests.services.evaluator.world import BASE
 
 JUDGE: dict[str, Any] = {"model": BASE, "metrics": ["accuracy"], "runs": 2, "seed": 3}
 

@@ -20,7 +20,8 @@ from tests.services.evaluator.conftest import GOOD
 from tests.services.evaluator.judges import graders
 from tests.services.evaluator.judges.fake import FakeJudge, quoted
 from tests.services.evaluator.judges.graders import Score
-from tests.services.evaluator.standins import BASE, SHA, World, connect
+from tests.services.evaluator.standins import connect
+from tests.services.evaluator.world import BASE, SHA, World
 
 URL = "/v1/judges/exams"
 ITEMS = graders.items()

@@ -82,7 +82,11 @@ def test_stores_are_merged_by_score(ask: Ask, upstream: Upstream, shelf: Shelf) 
 
 def test_filters_and_ranking_reach_the_retriever(ask: Ask, shelf: Shelf) -> None:
     filters = {"type": "eq", "key": "place", "value": 1.0}
-    ranking = {"ranker": "auto", "score_threshold": 0.2}
+    ranking = {
+        "ranker": "auto",
+        "score_threshold": 0.2,
+        "hybrid_search": {"embedding_weight": 1.0, "text_weight": 2.0},
+    }
     assert ask(tools=[tool(filters=filters, ranking_options=ranking)]).status_code == 200
     (asked,) = shelf.asks
     assert (asked["filters"], asked["ranking_options"]) == (filters, ranking)
