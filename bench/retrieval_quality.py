@@ -173,11 +173,10 @@ def main() -> None:
             folders, scope = [Path(scratch) / "demo"], "corpus"
             write(folders[0], generate(asked.seed))
         sets = [read(each, asked.split, limit=asked.items, scope=scope) for each in folders]
-        settings = Settings(home=Path(scratch), port=asked.port, model="smollm2-135m-instruct")
-        planned = {
-            program.name: program
-            for program in programs(settings, resolve(settings.model, settings.home))
-        }
+        # None of these processes serves a model, but a plan names one that is there.
+        settings = Settings(home=Path(scratch), port=asked.port, model=str(embedder()))
+        model = resolve(settings.model, settings.home)
+        planned = {program.name: program for program in programs(settings, model)}
         stack = Stack([planned[name] for name in PROGRAMS], settings.home)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:

@@ -66,7 +66,8 @@ class Quality:
     @cached_property
     def leads(self) -> dict[str, Lead]:
         """By measure."""
-        labels, how = self.data.documents(), Resampling(resamples=10_000, permutations=1_000, seed=0)
+        how = Resampling(resamples=10_000, permutations=1_000, seed=0)
+        labels = self.data.documents()
         leads = {}
         for measure in MEASURES:
             others = [ranker for ranker in self.scores if ranker != OURS]

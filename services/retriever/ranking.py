@@ -28,7 +28,7 @@ def fuse(
     sums: dict[int, float] = defaultdict(float)
     for ranking, weight in zip(rankings, weights, strict=True):
         for rank, key in enumerate(ranking if weight else (), start=1):
-            sums[key] += weight * (k + 1) / (k + rank)
+            sums[key] += weight * ((k + 1) / (k + rank))
     return best_first((key, total / sum(weights)) for key, total in sums.items())
 
 

@@ -15,7 +15,7 @@ CORPUS = [
 
 
 def asked(*gold: str, doc_id: str | None = None) -> dict[str, Any]:
-    return {"id": "-".join(gold), "question": "What?", "evidence_ids": gold, "doc_id": doc_id}
+    return {"id": "q", "question": "What?", "evidence_ids": gold, "doc_id": doc_id}
 
 
 def folder(path: Path, *questions: dict[str, Any]) -> Path:
@@ -48,7 +48,7 @@ def test_else_they_are_asked_of_the_corpus(tmp_path: Path, question: dict[str, A
 def test_the_scope_may_be_said(tmp_path: Path) -> None:
     path = folder(tmp_path, asked("a1", doc_id="a"))
     assert not read_all(path, scope="corpus").within
-    with pytest.raises(UserError, match="1 questions of .* name no 'doc_id'"):
+    with pytest.raises(UserError, match=r"1 questions of .* name no 'doc_id'"):
         read_all(folder(tmp_path, asked("a1")), scope="document")
 
 

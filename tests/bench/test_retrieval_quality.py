@@ -39,7 +39,9 @@ def test_every_ranker_is_scored_and_other_folders_results_are_kept(
     for name, lines in rows.items():
         (shelf / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
     results = tmp_path / "results"
-    before = [Figure(f"{name}: MRR, against BM25", "of 1", 1, 2, ">=1.0") for name in ("shelf", "z")]
+    before = [
+        Figure(f"{name}: MRR, against BM25", "of 1", 1, 2, ">=1.0") for name in ("shelf", "z")
+    ]
     details = {"shelf": {}, "z": {"questions": 7}}
     conclude("retrieval_quality", before, packages=[], details=details, folder=results)
 

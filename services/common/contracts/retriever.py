@@ -202,8 +202,8 @@ class Placement(Wire):
 
 
 class Fusion(Wire):
-    """What made a ``hybrid`` score: each place adds its ranking's weight × (k + 1) / (k + rank). The
-    weights add up to 1; several queries share them evenly."""
+    """What makes a ``hybrid`` score: each place adds its ranking's weight × (k + 1) / (k + rank).
+    The weights add up to 1; several queries share them evenly."""
 
     k: int
     embedding_weight: float

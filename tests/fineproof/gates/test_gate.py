@@ -26,9 +26,9 @@ from tests.services.evaluator.conftest import Bench
 from tests.services.evaluator.conftest import db as db
 from tests.services.evaluator.conftest import settings as settings
 from tests.services.evaluator.conftest import world as world
-from tests.services.evaluator.world import World
 from tests.services.evaluator.test_gate import NONE_MISSING, arm, judged, proven
 from tests.services.evaluator.test_report import measured
+from tests.services.evaluator.world import World
 from tests.services.generator.conftest import serving
 
 POLICIES = sorted((Path(__file__).parents[3] / "studies" / "policies").glob("*.yaml"))

@@ -9,8 +9,8 @@ from services.common.contracts.generator import RagAsk
 from services.evaluator import rows
 from services.evaluator.schemas import RowQuery
 from tests.services.evaluator.conftest import DOCUMENTS, PER_DOCUMENT, Bench, speak
-from tests.services.evaluator.world import BASE
 from tests.services.evaluator.test_report import Page
+from tests.services.evaluator.world import BASE
 
 ITEMS = DOCUMENTS * PER_DOCUMENT
 

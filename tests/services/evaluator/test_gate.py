@@ -15,9 +15,9 @@ from services.common.settings import ApiKey
 from services.evaluator.gate import applied, arm_of, shut_by
 from services.evaluator.report import build_report
 from tests.services.evaluator.conftest import GOOD, Bench, serving
-from tests.services.evaluator.world import BASE, SHA
 from tests.services.evaluator.test_api import URL, created, finished
 from tests.services.evaluator.test_report import measured
+from tests.services.evaluator.world import BASE, SHA
 
 NONE_MISSING = {"base": 0.0, "qa": 0.0, "rag": 0.0}
 

@@ -8,8 +8,8 @@ from services.evaluator.figures import forest_svg, sizes_svg
 from services.evaluator.rendering import render_html, render_markdown
 from services.evaluator.report import build_report
 from services.evaluator.sizes import series, size_tables
-from tests.services.evaluator.world import BASE
 from tests.services.evaluator.test_report import measured
+from tests.services.evaluator.world import BASE
 
 
 def arm(name: str, **tune: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A worker that is killed in the middle of a run: the next one goes on, and nothing is asked twice."""
+"""A worker that is killed in the middle of a run: the next goes on, and nothing is asked twice."""
 
 import json
 from collections.abc import Iterator

@@ -9,9 +9,9 @@ from services.common.clients.evaluator import EvaluatorClient
 from services.common.contracts.base import Page
 from services.common.contracts.flips import Flip
 from tests.services.evaluator.conftest import BAD, DOCUMENTS, PER_DOCUMENT, Bench
-from tests.services.evaluator.world import BASE
 from tests.services.evaluator.test_api import URL, created
 from tests.services.evaluator.test_api import finished as measured
+from tests.services.evaluator.world import BASE
 
 
 async def finished(http: httpx.AsyncClient, bench: Bench, **changes: Any) -> str:
