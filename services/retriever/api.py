@@ -62,11 +62,16 @@ def delete_store(store_id: str, session: SessionDep) -> Deleted:
 
 @router.post("/{store_id}/passages", status_code=202, openapi_extra=_JSON_LINES)
 async def ingest(
-    store_id: str, request: Request, db: DatabaseDep, queue: QueueDep, settings: SettingsDep
+    store_id: str,
+    request: Request,
+    db: DatabaseDep,
+    queue: QueueDep,
+    embedder: EmbedderDep,
+    settings: SettingsDep,
 ) -> wire.Ingestion:
     body = _body(request)
     limit = settings.max_ingestion_bytes
-    return await receiving.receive(db, queue, store_id, body, max_bytes=limit)
+    return await receiving.receive(db, queue, embedder, store_id, body, max_bytes=limit)
 
 
 @router.get("/{store_id}/ingestions")
@@ -81,8 +86,9 @@ async def ingest_file(
     db: DatabaseDep,
     queue: QueueDep,
     trainer: TrainerDep,
+    embedder: EmbedderDep,
 ) -> wire.Ingestion:
-    return await files.add_passages(db, queue, trainer, store_id, ask)
+    return await files.add_passages(db, queue, trainer, embedder, store_id, ask)
 
 
 @router.get("/{store_id}/ingestions/{ingestion_id}")

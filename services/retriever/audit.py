@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from services.common.contracts import retriever as wire
 from services.common.errors import InvalidRequest
 from services.retriever import candidates, filters, storage
+from services.retriever.compatibility import adopt_at_search
 from services.retriever.embedding import Embedder
 from services.retriever.expiry import refuse_expired
 from services.retriever.ranking import Scored
@@ -35,6 +36,8 @@ def audit(
         check_queries(ask.queries)
     vectors = embedder.embed(ask.queries) if ask.queries is not None else None
     row = refuse_expired(storage.store(session, store_id))
+    if vectors is not None:
+        adopt_at_search(session, row, embedder)
     where = filters.where(ask.filters)
     own: Sequence[int | None]
     if vectors is None:

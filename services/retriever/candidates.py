@@ -26,8 +26,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 from sqlalchemy.orm import Session
 
-from services.retriever.models import DIMENSIONS, LANGUAGE, Passage, PassageVector
+from services.retriever.models import LANGUAGE, Passage, PassageVector
 from services.retriever.ranking import Scored, best_first
+from services.retriever.vector_index import has_size, sized
 
 # ts_rank's weights of D, C, B and A words: a word of the title counts a little more.
 _WEIGHTS = [0.8, 0.8, 0.8, 1.0]
@@ -79,17 +80,17 @@ def nearest(
     limit: int,
 ) -> list[list[Scored]]:
     """Passages by cosine similarity to each row of ``vectors``; negative similarity counts as 0."""
+    size = vectors.shape[1]
     asked = select(
         func.unnest(cast(list(range(len(vectors))), ARRAY(Integer))).label("n"),
-        func.unnest(cast(vectors.tolist(), ARRAY(HALFVEC(DIMENSIONS), dimensions=1))).label(
-            "vector"
-        ),
+        func.unnest(cast(vectors.tolist(), ARRAY(HALFVEC(size), dimensions=1))).label("vector"),
     ).cte("asked")
-    distance = PassageVector.embedding.cosine_distance(asked.c.vector)
+    distance = sized(size).cosine_distance(asked.c.vector)
     hit = select(PassageVector.passage_pk.label("pk"), (1 - distance).label("score"))
     if where is not None:
         hit = hit.join(Passage, Passage.pk == PassageVector.passage_pk).where(where)
-    near = hit.where(PassageVector.store_id == store_id).order_by(distance).limit(limit).lateral()
+    mine = hit.where(PassageVector.store_id == store_id, has_size(size))
+    near = mine.order_by(distance).limit(limit).lateral()
     rows = session.execute(
         select(asked.c.n, near.c.pk, near.c.score).select_from(asked).join(near, true())
     )

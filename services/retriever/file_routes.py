@@ -9,7 +9,7 @@ from services.common.contracts import vector_store_files as wire
 from services.common.contracts.base import Deleted, Page
 from services.common.pagination import TwoWayCursorDep
 from services.retriever import files
-from services.retriever.deps import DatabaseDep, QueueDep, TrainerDep
+from services.retriever.deps import DatabaseDep, EmbedderDep, QueueDep, TrainerDep
 
 router = APIRouter(prefix="/v1/vector_stores/{store_id}", tags=["vector store files"])
 
@@ -23,8 +23,9 @@ async def add_file(
     db: DatabaseDep,
     queue: QueueDep,
     trainer: TrainerDep,
+    embedder: EmbedderDep,
 ) -> wire.StoreFile:
-    return await files.add(db, queue, trainer, store_id, ask)
+    return await files.add(db, queue, trainer, embedder, store_id, ask)
 
 
 @router.get("/files")
@@ -63,8 +64,9 @@ async def add_batch(
     db: DatabaseDep,
     queue: QueueDep,
     trainer: TrainerDep,
+    embedder: EmbedderDep,
 ) -> wire.FileBatch:
-    return await files.add_batch(db, queue, trainer, store_id, ask)
+    return await files.add_batch(db, queue, trainer, embedder, store_id, ask)
 
 
 @router.get("/file_batches/{batch_id}")

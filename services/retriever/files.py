@@ -38,6 +38,8 @@ from services.common.ids import new_id, now
 from services.common.pagination import Cursor, to_page
 from services.common.tasks import TaskQueue
 from services.retriever import file_storage, ingestion, models, service, storage
+from services.retriever.compatibility import open_for
+from services.retriever.embedding import Embedder
 from services.retriever.expiry import refuse_expired
 from services.retriever.ingestion import EMBED
 from services.retriever.views import read_batch, read_file
@@ -63,12 +65,17 @@ async def create_store(
 
 
 async def add(
-    db: Database, queue: TaskQueue, trainer: TrainerClient, store_id: str, ask: StoreFileCreate
+    db: Database,
+    queue: TaskQueue,
+    trainer: TrainerClient,
+    embedder: Embedder,
+    store_id: str,
+    ask: StoreFileCreate,
 ) -> StoreFile:
     known = await _known(trainer, [ask.file_id], param="file_id")
 
     def create(session: Session) -> StoreFile:
-        store = refuse_expired(storage.lock_store(session, store_id))
+        store = open_for(embedder, storage.lock_store(session, store_id))
         _attach(session, queue, store, [ask], known)
         return read_file(file_storage.file(session, store_id, ask.file_id))
 
@@ -76,13 +83,18 @@ async def add(
 
 
 async def add_passages(
-    db: Database, queue: TaskQueue, trainer: TrainerClient, store_id: str, ask: IngestionCreate
+    db: Database,
+    queue: TaskQueue,
+    trainer: TrainerClient,
+    embedder: Embedder,
+    store_id: str,
+    ask: IngestionCreate,
 ) -> Ingestion:
     """Take passages, one a line, from a file: what ``receive`` does with a body."""
     await _known(trainer, [ask.file_id], param="file_id")
 
     def create(session: Session) -> Ingestion:
-        store = refuse_expired(storage.lock_store(session, store_id))
+        store = open_for(embedder, storage.lock_store(session, store_id))
         store.last_active_at = now()
         row = _ingestion(new_id("ing"), store_id, ask.file_id)
         storage.add(session, row)
@@ -93,13 +105,18 @@ async def add_passages(
 
 
 async def add_batch(
-    db: Database, queue: TaskQueue, trainer: TrainerClient, store_id: str, ask: FileBatchCreate
+    db: Database,
+    queue: TaskQueue,
+    trainer: TrainerClient,
+    embedder: Embedder,
+    store_id: str,
+    ask: FileBatchCreate,
 ) -> FileBatch:
     param = "files" if ask.files else "file_ids"
     known = await _known(trainer, [each.file_id for each in ask.each()], param=param)
 
     def create(session: Session) -> FileBatch:
-        store = refuse_expired(storage.lock_store(session, store_id))
+        store = open_for(embedder, storage.lock_store(session, store_id))
         row = models.FileBatch(id=new_id("vsfb"), store_id=store_id, created_at=now())
         storage.add(session, row)
         _attach(session, queue, store, ask.each(), known, batch_id=row.id)

@@ -12,11 +12,12 @@ from services.common import leases
 from services.common.contracts import retriever as wire
 from services.common.contracts.base import Page
 from services.common.db import Database
-from services.common.errors import Conflict
+from services.common.errors import Conflict, InvalidRequest
 from services.common.ids import now
 from services.common.pagination import Cursor, to_page
 from services.common.tasks import TaskQueue
-from services.retriever import cache, file_storage, staging, storage
+from services.retriever import cache, file_storage, staging, storage, vector_index
+from services.retriever.compatibility import adopt, refuse_other_model
 from services.retriever.embedding import Embedder
 from services.retriever.expiry import refuse_expired
 from services.retriever.models import Ingestion
@@ -94,7 +95,7 @@ def embed(
 
     Does nothing when another worker has it or it is done. A failure gives it back for another
     attempt; after ``MAX_ATTEMPTS`` without progress it ends as ``failed``, and at once where the
-    file is at fault.
+    file is at fault, or the store's vectors are another model's.
     """
     owner = leases.this_worker()
     with db.transaction() as session:
@@ -116,11 +117,14 @@ def embed(
             db, Ingestion, ingestion_id, owner=owner, statuses=RUNNING
         ) as heartbeat:
             embedder.load()
+            with db.transaction() as session:
+                refuse_other_model(storage.store(session, row.store_id), embedder)
+            vector_index.ensure(db, embedder.dimensions)
             if not row.staged and source is not None:
                 stage(db, embedder, source, row, file, owner)
             _embed_batches(db, embedder, row.store_id, ingestion_id, owner, heartbeat.lost)
-    except Unreadable as fault:
-        log.info("file_unreadable", ingestion=ingestion_id, code=fault.code)
+    except (Unreadable, InvalidRequest) as fault:
+        log.info("ingestion_refused", ingestion=ingestion_id, code=fault.code)
         with db.transaction() as session:
             storage.end_held(
                 session,
@@ -128,7 +132,7 @@ def embed(
                 owner,
                 status="failed",
                 error=str(fault),
-                error_code=fault.code,
+                error_code=fault.code if isinstance(fault, Unreadable) else None,
             )
     except Exception as error:
         log.exception("embedding_failed", ingestion=ingestion_id, attempt=row.attempts)
@@ -164,6 +168,7 @@ def _embed_batches(
             store = storage.lock_store(session, store_id)
             if not storage.update_held(session, ingestion_id, owner, attempts=0):
                 return
+            adopt(store, embedder)
             added = staging.add_vectors(
                 session, store_id=store_id, ingestion_id=ingestion_id, pks=pks, vectors=vectors
             )

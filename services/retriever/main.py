@@ -14,7 +14,9 @@ from services.common.tasks import TaskQueue, make_celery
 from services.retriever import api, file_routes
 from services.retriever.embedding import Embedder
 from services.retriever.settings import RetrieverSettings
+from services.retriever.vector_index import ensure
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 _STORE = r"/v1/vector_stores/[^/]+"
 
 
@@ -24,20 +26,22 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def resources(app: FastAPI) -> AsyncIterator[None]:
         app.state.queue = TaskQueue(make_celery("retriever", settings.redis_url))
-        app.state.embedder = Embedder.from_settings(settings, threads=settings.query_threads)
-        app.state.embedder.load_in_background()
+        embedder = Embedder.from_settings(settings, threads=settings.query_threads, shared=True)
+        app.state.embedder = embedder
+        embedder.load_in_background(lambda: ensure(app.state.db, embedder.dimensions))
         try:
             async with TrainerClient.connect(settings.trainer_url, settings.peer_key) as trainer:
                 app.state.trainer = trainer
                 yield
         finally:
+            embedder.close()
             app.state.queue.close()
 
     return create_service(
         "retriever",
         settings,
         routers=[api.router, file_routes.router],
-        migrations=Path(__file__).parent / "migrations",
+        migrations=MIGRATIONS,
         resources=resources,
         ready=lambda app: app.state.embedder.check(),
         read_posts=rf"{_STORE}/(search|search/batch|passages/get|audit)",

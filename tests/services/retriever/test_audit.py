@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from services.retriever import audit, candidates
-from services.retriever.models import DIMENSIONS
-from tests.services.retriever.conftest import Retriever
+from tests.services.retriever.conftest import DIMENSIONS, Retriever
 from tests.services.retriever.test_search import _insert
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import func, select, text
 
 from services.common import leases
 from services.retriever import ingestion
-from services.retriever.embedding import Embedder
+from services.retriever.embedding import Embedder, Model
 from services.retriever.models import Ingestion, Passage, PassageVector
 from tests.services.retriever.conftest import Retriever
 
@@ -147,20 +147,22 @@ def test_a_passage_of_as_many_words_as_fit_is_stored(retriever: Retriever) -> No
     assert sent["received"] == 1
 
 
-class Failing(Embedder):
+def failing() -> Embedder:
     """Stands where a model's files have gone missing."""
 
-    def load(self) -> None:
+    def opening() -> Model:
         raise OSError("the model's folder is gone")
+
+    return Embedder("gone", opening)
 
 
 def test_an_ingestion_that_keeps_failing_ends_as_failed_and_says_why(retriever: Retriever) -> None:
     store_id = retriever.store()
     sent = retriever.send(store_id, passages(2))
     for _ in range(ingestion.MAX_ATTEMPTS):
-        ingestion.embed(retriever.db, Failing("gone"), sent["id"])
+        ingestion.embed(retriever.db, failing(), sent["id"])
         assert ingestion_of(retriever, sent)["status"] == "in_progress"
-    ingestion.embed(retriever.db, Failing("gone"), sent["id"])
+    ingestion.embed(retriever.db, failing(), sent["id"])
     failed = ingestion_of(retriever, sent)
     assert failed["status"] == "failed"
     assert "folder is gone" in failed["error"]
@@ -172,7 +174,7 @@ def test_an_ingestion_that_keeps_failing_ends_as_failed_and_says_why(retriever: 
 
 def test_a_failed_attempt_leaves_the_ingestion_to_the_next_worker(retriever: Retriever) -> None:
     sent = retriever.send(retriever.store(), passages(2))
-    ingestion.embed(retriever.db, Failing("gone"), sent["id"])
+    ingestion.embed(retriever.db, failing(), sent["id"])
     assert (ingestion.EMBED, sent["id"]) in ingestion.waiting(retriever.db)
     retriever.embed(sent["id"])
     done = ingestion_of(retriever, sent)
@@ -197,19 +199,14 @@ def test_work_goes_on_where_a_dead_worker_stopped(
     embedded: list[str] = []
 
     class Dying(Embedder):
-        identity = "dying"
-
         def embed(self, texts: Any) -> Any:
             if len(embedded) >= 4:
                 raise SystemExit("killed")
             embedded.extend(texts)
             return retriever.embedder.embed(texts)
 
-        def load(self) -> None:
-            pass
-
     with pytest.raises(SystemExit):
-        ingestion.embed(retriever.db, Dying("any"), sent["id"])
+        ingestion.embed(retriever.db, Dying("any", retriever.embedder.check), sent["id"])
     assert ingestion_of(retriever, sent)["embedded"] == 4
     assert (ingestion.EMBED, sent["id"]) not in ingestion.waiting(retriever.db)
 
@@ -232,17 +229,12 @@ def test_a_passage_replaced_while_it_is_embedded_gets_the_new_texts_vector(
     later: dict[str, Any] = {}
 
     class Slow(Embedder):
-        identity = "slow"
-
-        def load(self) -> None:
-            pass
-
         def embed(self, texts: Any) -> Any:
             vectors = retriever.embedder.embed(texts)
             later.update(retriever.send(store_id, [{"id": "a", "text": "Zebras graze at dawn."}]))
             return vectors
 
-    ingestion.embed(retriever.db, Slow("any"), first["id"])
+    ingestion.embed(retriever.db, Slow("any", retriever.embedder.check), first["id"])
     assert passages_in(retriever, store_id) == 0
     assert ingestion_of(retriever, first)["status"] == "completed"
     retriever.embed(later["id"])

@@ -10,21 +10,19 @@ from sqlalchemy import Text, cast, func, select, update
 from services.common.ids import new_id, now
 from services.retriever import cache, ingestion
 from services.retriever.embedding import Embedder
-from services.retriever.models import DAY, DIMENSIONS, Embedding, PassageVector
-from tests.services.retriever.conftest import Library, Retriever
+from services.retriever.embedding.local import LocalModel, identity_of
+from services.retriever.models import DAY, Embedding, PassageVector
+from tests.services.retriever.conftest import DIMENSIONS, Library, Retriever
 
 
 class Counting(Embedder):
     """A model of its own that notes what it embeds, and calls ``each`` before it does."""
 
     def __init__(self, each: Any = lambda: None) -> None:
-        super().__init__("counting")
-        self.identity = new_id("model")
+        super().__init__("counting", lambda: self)
+        self.identity, self.dimensions = new_id("model"), DIMENSIONS
         self.texts: list[str] = []
         self._each = each
-
-    def load(self) -> None:
-        pass
 
     def embed(self, texts: Sequence[str]) -> Any:
         self._each()
@@ -195,14 +193,11 @@ def test_another_model_embeds_for_itself(retriever: Retriever) -> None:
 
 
 def test_a_model_is_known_by_its_weights(retriever: Retriever) -> None:
-    again = Embedder(retriever.settings.embedding_model)
-    again.load()
+    again = LocalModel(retriever.settings)
     assert again.identity == retriever.embedder.identity
     weight: Any = next(again._model.parameters())
     weight.data[0, 0] += 1
-    changed = Embedder(retriever.settings.embedding_model)
-    changed._model = again._model
-    assert changed.identity != again.identity
+    assert identity_of(again._model) != again.identity
 
 
 def test_vectors_nobody_asks_for_are_forgotten(retriever: Retriever) -> None:

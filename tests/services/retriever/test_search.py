@@ -4,9 +4,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.retriever import candidates, staging
-from services.retriever.models import DIMENSIONS
-from tests.services.retriever.conftest import Retriever
+from services.retriever import candidates, staging, vector_index
+from tests.services.retriever.conftest import DIMENSIONS, Retriever
 
 SHELF = [
     {"id": "cat", "text": "A cat sleeps on the warm windowsill."},
@@ -172,6 +171,7 @@ def test_the_index_finds_what_an_exact_scan_finds_in_each_store(retriever: Retri
 
 
 def _insert(retriever: Retriever, store_id: str, vectors: npt.NDArray[np.float32]) -> None:
+    vector_index.ensure(retriever.db, vectors.shape[1])
     sent = retriever.send(store_id, ({"id": str(n), "text": "x"} for n in range(len(vectors))))
     with retriever.db.transaction() as session:
         rows = staging.without_vector(session, sent["id"], after=0, limit=len(vectors))
