@@ -15,6 +15,7 @@ from services.retriever.deps import (
     DatabaseDep,
     EmbedderDep,
     QueueDep,
+    RerankerDep,
     SettingsDep,
     TrainerDep,
 )
@@ -131,9 +132,12 @@ def search(
     ask: wire.SearchAsk,
     session: SessionDep,
     embedder: EmbedderDep,
+    reranker: RerankerDep,
     settings: SettingsDep,
 ) -> wire.SearchPage:
-    return service.search(session, embedder, store_id, ask, ef_search=settings.ef_search)
+    return service.search(
+        session, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
+    )
 
 
 @router.post("/{store_id}/search/batch")
@@ -142,9 +146,12 @@ def search_batch(
     ask: wire.BatchSearchAsk,
     session: SessionDep,
     embedder: EmbedderDep,
+    reranker: RerankerDep,
     settings: SettingsDep,
 ) -> wire.BatchSearchResults:
-    return service.search_batch(session, embedder, store_id, ask, ef_search=settings.ef_search)
+    return service.search_batch(
+        session, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
+    )
 
 
 @router.post("/{store_id}/audit")

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from services.common.clients.trainer import TrainerClient
 from services.common.db import Database
 from services.common.tasks import TaskQueue
-from services.retriever.embedding import Embedder
+from services.retriever.embedding import Embedder, Reranker
 from services.retriever.settings import RetrieverSettings
 
 
@@ -31,6 +31,11 @@ def get_embedder(request: Request) -> Embedder:
     return embedder
 
 
+def get_reranker(request: Request) -> Reranker | None:
+    reranker: Reranker | None = request.app.state.reranker
+    return reranker
+
+
 def get_trainer(request: Request) -> TrainerClient:
     trainer: TrainerClient = request.app.state.trainer
     return trainer
@@ -40,4 +45,5 @@ SettingsDep = Annotated[RetrieverSettings, Depends(get_settings)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
 QueueDep = Annotated[TaskQueue, Depends(get_queue)]
 EmbedderDep = Annotated[Embedder, Depends(get_embedder)]
+RerankerDep = Annotated[Reranker | None, Depends(get_reranker)]
 TrainerDep = Annotated[TrainerClient, Depends(get_trainer)]

@@ -44,12 +44,12 @@ def fusion(options: wire.RankingOptions) -> wire.Fusion:
 
 
 def placements(
-    rankings: Sequence[Sequence[Sequence[Scored]]], mode: wire.SearchMode
+    rankings: Sequence[Sequence[Sequence[Scored]]], stages: Sequence[wire.RankingStage]
 ) -> dict[int, list[wire.Placement]]:
-    """By passage, its places in each query's rankings."""
+    """By passage, its places in each query's rankings, one a stage."""
     places: dict[int, list[wire.Placement]] = {}
     for number, of_query in enumerate(rankings):
-        for stage, ranking in zip(RANKINGS[mode], of_query, strict=True):
+        for stage, ranking in zip(stages, of_query, strict=True):
             for rank, (pk, score) in enumerate(ranking, start=1):
                 place = wire.Placement(stage=stage, query=number, rank=rank, score=score)
                 places.setdefault(pk, []).append(place)

@@ -12,7 +12,7 @@ from services.common.app import create_service
 from services.common.clients.trainer import TrainerClient
 from services.common.tasks import TaskQueue, make_celery
 from services.retriever import api, file_routes
-from services.retriever.embedding import Embedder
+from services.retriever.embedding import Embedder, Reranker
 from services.retriever.settings import RetrieverSettings
 from services.retriever.vector_index import ensure
 
@@ -27,15 +27,29 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
     async def resources(app: FastAPI) -> AsyncIterator[None]:
         app.state.queue = TaskQueue(make_celery("retriever", settings.redis_url))
         embedder = Embedder.from_settings(settings, threads=settings.query_threads, shared=True)
-        app.state.embedder = embedder
-        embedder.load_in_background(lambda: ensure(app.state.db, embedder.dimensions))
+        reranker = Reranker.from_settings(settings, threads=settings.query_threads)
+        app.state.embedder, app.state.reranker = embedder, reranker
+
+        def go_on() -> None:
+            # Not beside the other: transformers sets defaults of torch's while it loads.
+            if reranker is not None:
+                reranker.load_in_background()
+            ensure(app.state.db, embedder.dimensions)
+
+        embedder.load_in_background(go_on)
         try:
             async with TrainerClient.connect(settings.trainer_url, settings.peer_key) as trainer:
                 app.state.trainer = trainer
                 yield
         finally:
-            embedder.close()
-            app.state.queue.close()
+            for each in (embedder, reranker, app.state.queue):
+                if each is not None:
+                    each.close()
+
+    def ready(app: FastAPI) -> None:
+        app.state.embedder.check()
+        if app.state.reranker is not None:
+            app.state.reranker.check()
 
     return create_service(
         "retriever",
@@ -43,7 +57,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
         routers=[api.router, file_routes.router],
         migrations=MIGRATIONS,
         resources=resources,
-        ready=lambda app: app.state.embedder.check(),
+        ready=ready,
         read_posts=rf"{_STORE}/(search|search/batch|passages/get|audit)",
         streamed=lambda path: re.fullmatch(rf"{_STORE}/passages", path) is not None,
     )

@@ -9,12 +9,12 @@ from services.common.contracts.base import Deleted, Page
 from services.common.errors import InvalidRequest, NotFound
 from services.common.ids import new_id, now
 from services.common.pagination import Cursor, to_page
-from services.retriever import candidates, filters, storage
+from services.retriever import candidates, filters, reranking, storage
 from services.retriever.compatibility import adopt_at_search
-from services.retriever.embedding import Embedder
+from services.retriever.embedding import Embedder, Reranker
 from services.retriever.expiry import refuse_expired
-from services.retriever.explaining import Clock, fusion, placements
-from services.retriever.models import VectorStore
+from services.retriever.explaining import RANKINGS, Clock, fusion, placements
+from services.retriever.models import Passage, VectorStore
 from services.retriever.ranking import Scored, best_of, fuse
 from services.retriever.views import read_passage, read_result, read_store
 
@@ -101,14 +101,22 @@ def delete_passages(
 
 
 def search(
-    session: Session, embedder: Embedder, store_id: str, ask: wire.SearchAsk, *, ef_search: int
+    session: Session,
+    embedder: Embedder,
+    store_id: str,
+    ask: wire.SearchAsk,
+    *,
+    ef_search: int,
+    reranker: Reranker | None = None,
 ) -> wire.SearchPage:
     """The passages that answer the query, or any of several queries, best first.
 
     Scores lie in 0..1 in every mode: cosine similarity (``vector``), the share of the query's words
     found, weighted by their rarity (``text``), or the place in both rankings (``hybrid``, where
-    1.0 is first in both and 0.5 first in one and absent from the other).
+    1.0 is first in both and 0.5 first in one and absent from the other); reranked, they are the
+    reranking model's.
     """
+    reranker = reranking.chosen(reranker, ask.ranking_options)
     texts = [ask.query] if isinstance(ask.query, str) else ask.query
     queries = [wire.BatchQuery.model_construct(query=text, filters=ask.filters) for text in texts]
     clock = Clock()
@@ -118,26 +126,50 @@ def search(
     with clock.stage("merge"):
         every = [ranking for each in rankings for ranking in each]
         merged = _merge(every, ask.mode, ask.ranking_options)
-    places = placements(rankings, ask.mode) if ask.explain else None
     with clock.stage("read"):
-        (results,) = _results(session, [merged], ask.max_num_results, places)
+        rows = storage.searchable(session, [pk for pk, _ in merged])
+    stages = RANKINGS[ask.mode]
+    if reranker is not None:
+        session.commit()  # no connection is held while the model computes
+        with clock.stage("rerank"):
+            reranked = reranking.rerank(reranker, texts, merged, rows, least=ask.max_num_results)
+        merged = best_of(reranked)
+        rankings = [[*each, last] for each, last in zip(rankings, reranked, strict=True)]
+        stages = (*stages, "rerank")
+    places = placements(rankings, stages) if ask.explain else None
     return wire.SearchPage(
         search_query=texts,
-        data=results,
+        data=_results(rows, merged, ask.ranking_options, ask.max_num_results, places),
         stages=clock.read() if ask.explain else None,
         fusion=fusion(ask.ranking_options) if ask.explain and ask.mode == "hybrid" else None,
     )
 
 
 def search_batch(
-    session: Session, embedder: Embedder, store_id: str, ask: wire.BatchSearchAsk, *, ef_search: int
+    session: Session,
+    embedder: Embedder,
+    store_id: str,
+    ask: wire.BatchSearchAsk,
+    *,
+    ef_search: int,
+    reranker: Reranker | None = None,
 ) -> wire.BatchSearchResults:
     """What ``search`` finds for each query, at a few statements for all."""
+    reranker = reranking.chosen(reranker, ask.ranking_options)
     rankings = _rank(
         session, embedder, store_id, ask.queries, ask.mode, ask.max_num_results, ef_search, Clock()
     )
     merged = [_merge(each, ask.mode, ask.ranking_options) for each in rankings]
-    return wire.BatchSearchResults(data=_results(session, merged, ask.max_num_results))
+    rows = storage.searchable(session, list({pk for scored in merged for pk, _ in scored}))
+    if reranker is not None:
+        session.commit()
+        merged = [
+            reranking.rerank(reranker, [query.query], scored, rows, least=ask.max_num_results)[0]
+            for query, scored in zip(ask.queries, merged, strict=True)
+        ]
+    return wire.BatchSearchResults(
+        data=[_results(rows, each, ask.ranking_options, ask.max_num_results) for each in merged]
+    )
 
 
 def _rank(
@@ -210,28 +242,23 @@ def _merge(
     if mode == "hybrid":
         how = fusion(options)
         weights = [how.embedding_weight, how.text_weight] * (len(rankings) // 2)
-        merged = fuse([[pk for pk, _ in ranking] for ranking in rankings], weights)
-    else:
-        merged = best_of(rankings)
-    return [(pk, score) for pk, score in merged if score >= options.score_threshold]
+        return fuse([[pk for pk, _ in ranking] for ranking in rankings], weights)
+    return best_of(rankings)
 
 
 def _results(
-    session: Session,
-    merged: Sequence[Sequence[Scored]],
+    rows: Mapping[int, Passage],
+    scored: Sequence[Scored],
+    options: wire.RankingOptions,
     limit: int,
     places: Mapping[int, list[wire.Placement]] | None = None,
-) -> list[list[wire.SearchResult]]:
-    """The first ``limit`` passages of each list; a match still without a vector is passed over.
-    With ``places``, each says its own."""
-    rows = storage.searchable(session, list({pk for scored in merged for pk, _ in scored}))
-    found: list[list[wire.SearchResult]] = []
-    for scored in merged:
-        known = [(rows[pk], score) for pk, score in scored if pk in rows]
-        found.append(
-            [
-                read_result(row, score, places=places[row.pk] if places is not None else None)
-                for row, score in known[:limit]
-            ]
-        )
-    return found
+) -> list[wire.SearchResult]:
+    """The first ``limit`` passages over the threshold; a match still without a vector, which is not
+    among ``rows``, is passed over. With ``places``, each says its own."""
+    known = [
+        (rows[pk], score) for pk, score in scored if pk in rows and score >= options.score_threshold
+    ]
+    return [
+        read_result(row, score, places=places[row.pk] if places is not None else None)
+        for row, score in known[:limit]
+    ]

@@ -48,6 +48,18 @@ class RetrieverSettings(ServiceSettings):
         description="Days for which the vector of a text is kept for when it comes again, counted "
         "from when it last came.",
     )
+    reranking_model: str | None = Field(
+        None,
+        description="Folder or Hugging Face id of a sentence-transformers cross-encoder that puts "
+        "what a search found in order; unset, nothing is reranked.",
+    )
+    reranking_candidates: int = Field(
+        50,
+        ge=1,
+        le=100,
+        description="Passages of a search that the reranking model reads, at the least as many as "
+        "are asked for.",
+    )
     query_threads: int = Field(
         1,
         ge=1,

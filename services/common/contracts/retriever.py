@@ -172,7 +172,10 @@ class HybridSearch(Ask):
 
 
 class RankingOptions(Ask):
-    ranker: Literal["none", "auto", "default-2024-11-15"] = "auto"
+    """``auto``, and OpenAI's name for its own, rerank where the server has a model for it;
+    ``cross-encoder`` is ours and insists, ``none`` never does."""
+
+    ranker: Literal["none", "auto", "default-2024-11-15", "cross-encoder"] = "auto"
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     hybrid_search: HybridSearch | None = None
 
@@ -181,8 +184,8 @@ Query = Annotated[str, Field(min_length=1, max_length=20_000)]
 SearchMode = Literal["hybrid", "vector", "text"]
 
 
-RankingStage = Literal["vector", "text"]
-SearchStage = Literal["embed", "vector", "text", "merge", "read"]
+RankingStage = Literal["vector", "text", "rerank"]
+SearchStage = Literal["embed", "vector", "text", "merge", "read", "rerank"]
 
 
 class SearchAsk(Ask):

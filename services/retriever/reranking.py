@@ -1,0 +1,45 @@
+"""What a search found, in the order of a model that reads query and passage together."""
+
+from collections.abc import Mapping, Sequence
+
+from services.common.contracts.retriever import RankingOptions
+from services.common.errors import InvalidRequest
+from services.retriever.embedding import Reranker
+from services.retriever.models import Passage
+from services.retriever.ranking import Scored, best_first
+
+
+def chosen(reranker: Reranker | None, options: RankingOptions) -> Reranker | None:
+    """The reranker, if the request wants one; ``Unavailable`` while its model is being loaded."""
+    if options.ranker == "none":
+        return None
+    if reranker is not None:
+        reranker.check()
+    elif options.ranker == "cross-encoder":
+        raise InvalidRequest(
+            "This server has no model to rerank with: have it started with "
+            "FINEPROOF_RETRIEVER_RERANKING_MODEL, or ask for ranker 'auto' or 'none'.",
+            code="no_reranking_model",
+            param="ranking_options.ranker",
+        )
+    return reranker
+
+
+def rerank(
+    reranker: Reranker,
+    queries: Sequence[str],
+    found: Sequence[Scored],
+    rows: Mapping[int, Passage],
+    *,
+    least: int,
+) -> list[list[Scored]]:
+    """For each query, the first of what was found in the order of the reranker, scored by it; as
+    many as it takes, and no fewer than ``least``."""
+    pks = [pk for pk, _ in found if pk in rows][: max(reranker.depth, least)]
+    texts = [_text(rows[pk]) for pk in pks]
+    return [best_first(zip(pks, reranker.scores(query, texts), strict=True)) for query in queries]
+
+
+def _text(row: Passage) -> str:
+    """What was embedded: a file's name is no part of what its chunks say."""
+    return row.text if row.file_id is not None else f"{row.title}\n{row.text}".strip()
