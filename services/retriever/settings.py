@@ -48,6 +48,12 @@ class RetrieverSettings(ServiceSettings):
         description="Days for which the vector of a text is kept for when it comes again, counted "
         "from when it last came.",
     )
+    embedding_timeout_s: float = Field(
+        30,
+        gt=0,
+        description="Seconds in which the embedding server answers a batch; searches wait as long "
+        "for one that hangs, and those that come meanwhile with them.",
+    )
     reranking_model: str | None = Field(
         None,
         description="Folder or Hugging Face id of a sentence-transformers cross-encoder that puts "

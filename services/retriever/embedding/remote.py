@@ -18,8 +18,6 @@ from services.retriever.chunking import Word
 from services.retriever.embedding.tokens import cut, estimated_words, words_of
 from services.retriever.settings import RetrieverSettings
 
-# A batch of long texts takes a server without a GPU its time; connecting does not.
-_TIMEOUT = httpx.Timeout(120, connect=5)
 _ATTEMPTS = 3
 _LATER = 2
 
@@ -59,7 +57,7 @@ class RemoteModel:
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
-            timeout=_TIMEOUT,
+            timeout=httpx.Timeout(settings.embedding_timeout_s, connect=5),
         )
         self.identity = sha256(f"{url}\n{self._name}".encode()).hexdigest()
         try:

@@ -195,7 +195,10 @@ def test_work_goes_on_where_a_dead_worker_stopped(
     retriever: Retriever, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingestion, "BATCH", 4)
-    sent = retriever.send(retriever.store(), passages(10))
+    texts = (f"Item {n} outlives its worker." for n in range(10))
+    sent = retriever.send(
+        retriever.store(), [{"id": str(n), "text": text} for n, text in enumerate(texts)]
+    )
     embedded: list[str] = []
 
     class Dying(Embedder):
@@ -225,7 +228,7 @@ def test_a_passage_replaced_while_it_is_embedded_gets_the_new_texts_vector(
     retriever: Retriever,
 ) -> None:
     store_id = retriever.store()
-    first = retriever.send(store_id, [{"id": "a", "text": "The pump is red."}])
+    first = retriever.send(store_id, [{"id": "a", "text": "The lathe is green."}])
     later: dict[str, Any] = {}
 
     class Slow(Embedder):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from services.common.errors import FineproofError, Unavailable, UpstreamFailed
+from services.common.errors import FineproofError, Unavailable, UpstreamFailed, UpstreamTimeout
 from services.retriever.embedding import Embedder
 from services.retriever.embedding.remote import RemoteModel
 from services.retriever.settings import RetrieverSettings
@@ -105,6 +105,13 @@ def test_a_server_that_stays_away_is_unavailable(
     assert caught.value.headers == {"Retry-After": "2"}
     with pytest.raises(Unavailable, match="cannot be reached"):
         RemoteModel(settings(retriever, f"http://127.0.0.1:{free_port()}/v1"))
+
+
+def test_a_server_that_hangs_is_given_up(retriever: Retriever, server: EmbeddingServer) -> None:
+    model = RemoteModel(settings(retriever, server.url, embedding_timeout_s=0.5))
+    server.answer = lambda body: (time.sleep(1), proper(body))[1]
+    with pytest.raises(UpstreamTimeout):
+        model.embed(["a"])
 
 
 def _changed(body: dict[str, Any], vector: Any) -> Response:
