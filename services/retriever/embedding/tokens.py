@@ -9,6 +9,10 @@ from services.retriever.chunking import Word
 # Digits by themselves, as tokenizers of the Qwen family have them; signs too.
 _WORD = re.compile(r"\d|[^\W\d]+|[^\w\s]")
 
+# A word that a tokenizer does not know is one token, blanks are none, however long; vLLM refuses by
+# characters too: 18 for each token it may have of all-MiniLM-L6-v2.
+_CHARACTERS = 12
+
 
 def words_of(tokenizer: Any, texts: Sequence[str]) -> list[list[Word]]:
     """The words of each text as a fast tokenizer of transformers sees them."""
@@ -48,7 +52,9 @@ def estimated_words(texts: Sequence[str]) -> list[list[Word]]:
 
 
 def cut(text: str, words: Sequence[Word], *, tokens: int) -> str:
-    """The text's beginning, of at most so many tokens, whole words if it has more than one."""
+    """The text's beginning, of at most so many tokens, whole words if it has more than one; and of
+    no more characters than such tokens have."""
+    text = text[: tokens * _CHARACTERS]
     used = 0
     for word in words:
         used += word.tokens

@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.retriever.chunking import Word
 from services.retriever.embedding.tokens import cut, estimated_words
 
 
@@ -32,3 +33,7 @@ def test_a_text_is_cut_between_words() -> None:
     [words] = estimated_words([text])
     assert cut(text, words, tokens=3) == "one two"
     assert cut(text, words, tokens=100) == text
+
+
+def test_what_is_one_token_however_long_is_cut_too() -> None:
+    assert len(cut("x" * 5_000, [Word(0, 1)], tokens=254)) < 254 * 18
