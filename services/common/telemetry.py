@@ -17,6 +17,8 @@ from services.common.ids import new_id
 log = structlog.get_logger("access")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+"""Bounds of the buckets that durations are counted in."""
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -81,7 +83,7 @@ class Metrics:
             "Seconds from the request's first byte to the response's last.",
             ["method", "route"],
             registry=self.registry,
-            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+            buckets=SECONDS,
         )
         self.service = service
 

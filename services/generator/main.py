@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from services.common.app import create_service, not_ready
 from services.common.clients.evaluator import EvaluatorClient
 from services.common.clients.trainer import TrainerClient
+from services.common.line import Line
 from services.common.storage import ArtifactStore
 from services.generator.adapters.artifacts import AdapterCache
 from services.generator.adapters.keeper import AdapterKeeper
@@ -22,7 +23,6 @@ from services.generator.adapters.reconciler import Reconciler
 from services.generator.adapters.warming import WarmUp
 from services.generator.admission.ledger import SharedLedger
 from services.generator.admission.limits import Limiter, LimitHeaders
-from services.generator.admission.line import Line
 from services.generator.aliases.api import router as alias_router
 from services.generator.aliases.service import Aliases
 from services.generator.api import router

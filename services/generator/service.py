@@ -14,10 +14,10 @@ from services.common.contracts.generator import (
 from services.common.contracts.trainer import AdapterRecord
 from services.common.errors import InvalidRequest, NotFound, Unavailable
 from services.common.ids import now
+from services.common.line import Line
 from services.common.telemetry import current_caller
 from services.generator.adapters.keeper import AdapterKeeper
 from services.generator.admission.limits import Limiter
-from services.generator.admission.line import Line
 from services.generator.models import AdapterRow, AliasRow, TrialRow
 from services.generator.rag.packing import Packed, Prompt, pack_bounded, pack_for
 from services.generator.routing import Names, Route, Served, addressed

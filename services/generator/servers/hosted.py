@@ -16,7 +16,7 @@ from services.common.errors import (
     UpstreamFailed,
     error_for_status,
 )
-from services.generator.admission.line import Line
+from services.common.line import Line
 from services.generator.servers.asking import Answer, Server
 from services.generator.servers.hosting import HostedModel, Network, is_open
 

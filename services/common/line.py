@@ -1,14 +1,16 @@
-"""Places for answers under way, and a bounded line of those who wait for one."""
+"""Places for work under way, and a bounded line of those who wait for one."""
 
 import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
-from services.common.errors import Unavailable
-from services.generator.metrics import GeneratorMetrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from services.common.errors import FineproofError, Unavailable
+from services.common.telemetry import SECONDS
 
 _LONGEST_RETRY = 60
 _WEIGHT = 0.2  # of the newest answer, in the mean of how long a place is held
@@ -20,19 +22,55 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class LineMetrics:
+    """How many wait and for how long, and who is refused. Reasons come from code only."""
+
+    def __init__(self, service: str, registry: CollectorRegistry) -> None:
+        self._waiting = Gauge(
+            f"fineproof_{service}_waiting", "Requests waiting for a place.", registry=registry
+        )
+        self._waited = Histogram(
+            f"fineproof_{service}_waited_seconds",
+            "Seconds in line, of requests that had to wait, whether or not a place came free.",
+            registry=registry,
+            buckets=SECONDS,
+        )
+        self._refused = Counter(
+            f"fineproof_{service}_refused_total",
+            "Requests refused before any work was done for them.",
+            ["reason"],
+            registry=registry,
+        )
+
+    @contextmanager
+    def in_line(self) -> Iterator[None]:
+        with self._waiting.track_inprogress(), self._waited.time():
+            yield
+
+    def refused(self, reason: str) -> None:
+        self._refused.labels(reason).inc()
+
+
 class Line:
     """At most ``places`` at once; ``length`` more may wait, each for ``patience`` seconds.
 
     Callers take turns, and each caller's own requests keep their order. Who stops waiting leaves
-    the line.
+    the line. ``full`` is what is raised where no more may wait.
     """
 
     def __init__(
-        self, places: int, *, length: int, patience: float, metrics: GeneratorMetrics
+        self,
+        places: int,
+        *,
+        length: int,
+        patience: float,
+        metrics: LineMetrics,
+        full: type[FineproofError] = Overloaded,
     ) -> None:
         self.places = places
         self.length = length
         self.patience = patience
+        self._full = full
         self.waiting = 0
         self._free = places
         self._turns: dict[str, deque[asyncio.Future[None]]] = {}  # the first key is next
@@ -41,7 +79,7 @@ class Line:
 
     @asynccontextmanager
     async def place(self, caller: str) -> AsyncIterator[None]:
-        """Hold a place, once one is free. Raises :class:`Overloaded`."""
+        """Hold a place, once one is free. Raises ``full``, or :class:`Overloaded` after waiting."""
         if self._free > 0:
             self._free -= 1
         else:
@@ -55,7 +93,8 @@ class Line:
 
     async def _wait(self, caller: str) -> None:
         if self.waiting >= self.length:
-            raise self._refused("line_full", "As many answers are under way, and waited for, as")
+            why = "As many requests are under way, and waiting, as this service allows;"
+            raise self._refused("line_full", why, self._full)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         own = self._turns.setdefault(caller, deque())
         own.append(turn)
@@ -70,9 +109,8 @@ class Line:
             else:
                 self._leave(caller, turn)
             if isinstance(error, TimeoutError):
-                raise self._refused(
-                    "line_too_slow", f"No place came free within {self.patience:g} seconds;"
-                ) from error
+                why = f"No place came free within {self.patience:g} seconds;"
+                raise self._refused("line_too_slow", why, Overloaded) from error
             raise
 
     def _leave(self, caller: str, turn: asyncio.Future[None]) -> None:
@@ -97,13 +135,8 @@ class Line:
                 return
         self._free += 1
 
-    def _refused(self, reason: str, why: str) -> Overloaded:
+    def _refused(self, reason: str, why: str, kind: type[FineproofError]) -> FineproofError:
         self._metrics.refused(reason)
         expected = self._held * (self.waiting + 1) / self.places
         seconds = min(_LONGEST_RETRY, max(1, math.ceil(expected)))
-        return Overloaded(
-            f"{why} this service allows; try again in about {seconds} s."
-            if reason == "line_full"
-            else f"{why} try again in about {seconds} s.",
-            headers={"Retry-After": str(seconds)},
-        )
+        return kind(f"{why} try again in about {seconds} s.", headers={"Retry-After": str(seconds)})

@@ -7,13 +7,19 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.generator.admission.line import Line, Overloaded
-from services.generator.metrics import GeneratorMetrics
+from services.common.errors import FineproofError, RateLimited
+from services.common.line import Line, LineMetrics, Overloaded
 
 
-def line(places: int = 1, *, length: int = 8, patience: float = 60) -> Line:
-    metrics = GeneratorMetrics(CollectorRegistry())
-    return Line(places, length=length, patience=patience, metrics=metrics)
+def line(
+    places: int = 1,
+    *,
+    length: int = 8,
+    patience: float = 60,
+    full: type[FineproofError] = Overloaded,
+) -> Line:
+    metrics = LineMetrics("floor", CollectorRegistry())
+    return Line(places, length=length, patience=patience, metrics=metrics, full=full)
 
 
 async def take(line: Line, caller: str) -> None:
@@ -86,6 +92,15 @@ async def test_a_full_line_refuses_and_says_when_to_come_back() -> None:
         assert refused.value.status == 503
         assert refused.value.headers is not None
         assert int(refused.value.headers["Retry-After"]) >= 1
+
+
+async def test_a_service_may_refuse_with_an_error_of_its_own_where_the_line_is_full() -> None:
+    this = line(length=0, patience=0.05, full=RateLimited)
+    async with queued(this):
+        with pytest.raises(RateLimited) as refused:
+            await take(this, "a")
+    assert refused.value.headers is not None
+    assert int(refused.value.headers["Retry-After"]) >= 1
 
 
 async def test_waiting_has_an_end() -> None:
