@@ -12,6 +12,7 @@ from services.common.errors import InvalidRequest
 from services.common.pagination import CursorDep, TwoWayCursorDep
 from services.retriever import audit, files, ingestion, receiving, service
 from services.retriever.deps import (
+    PLACE,
     DatabaseDep,
     EmbedderDep,
     QueueDep,
@@ -126,7 +127,7 @@ def retrieve_passage(store_id: str, passage_id: str, session: SessionDep) -> wir
     return service.passage(session, store_id, passage_id)
 
 
-@router.post("/{store_id}/search")
+@router.post("/{store_id}/search", dependencies=[PLACE])
 def search(
     store_id: str,
     ask: wire.SearchAsk,
@@ -140,7 +141,7 @@ def search(
     )
 
 
-@router.post("/{store_id}/search/batch")
+@router.post("/{store_id}/search/batch", dependencies=[PLACE])
 def search_batch(
     store_id: str,
     ask: wire.BatchSearchAsk,
@@ -154,7 +155,7 @@ def search_batch(
     )
 
 
-@router.post("/{store_id}/audit")
+@router.post("/{store_id}/audit", dependencies=[PLACE])
 def audit_store(
     store_id: str,
     ask: wire.AuditAsk,

@@ -1,9 +1,11 @@
 """What routes are given: everything the lifespan opened."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from services.common.app import get_caller
 from services.common.clients.trainer import TrainerClient
 from services.common.db import Database
 from services.common.tasks import TaskQueue
@@ -36,6 +38,12 @@ def get_reranker(request: Request) -> Reranker | None:
     return reranker
 
 
+async def hold_place(request: Request) -> AsyncIterator[None]:
+    """A place among the searches under way, before a thread or a connection is taken."""
+    async with request.app.state.line.place(get_caller(request)):
+        yield
+
+
 def get_trainer(request: Request) -> TrainerClient:
     trainer: TrainerClient = request.app.state.trainer
     return trainer
@@ -46,4 +54,6 @@ DatabaseDep = Annotated[Database, Depends(get_database)]
 QueueDep = Annotated[TaskQueue, Depends(get_queue)]
 EmbedderDep = Annotated[Embedder, Depends(get_embedder)]
 RerankerDep = Annotated[Reranker | None, Depends(get_reranker)]
+# Named by the route, ahead of its parameters. scope="function": until the transaction is over.
+PLACE = Depends(hold_place, scope="function")
 TrainerDep = Annotated[TrainerClient, Depends(get_trainer)]

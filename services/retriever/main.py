@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from services.common.app import create_service
 from services.common.clients.trainer import TrainerClient
+from services.common.errors import RateLimited
+from services.common.line import Line, LineMetrics
 from services.common.tasks import TaskQueue, make_celery
 from services.retriever import api, file_routes
 from services.retriever.embedding import Embedder, Reranker
@@ -37,6 +40,9 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
             ensure(app.state.db, embedder.dimensions)
 
         embedder.load_in_background(go_on)
+        app.state.line = _line(settings, LineMetrics("retriever", app.state.metrics.registry))
+        # Each search is a thread at a time: with all places taken, other routes have theirs.
+        current_default_thread_limiter().total_tokens += app.state.line.places
         try:
             async with TrainerClient.connect(settings.trainer_url, settings.peer_key) as trainer:
                 app.state.trainer = trainer
@@ -60,6 +66,16 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
         ready=ready,
         read_posts=rf"{_STORE}/(search|search/batch|passages/get|audit)",
         streamed=lambda path: re.fullmatch(rf"{_STORE}/passages", path) is not None,
+    )
+
+
+def _line(settings: RetrieverSettings, metrics: LineMetrics) -> Line:
+    return Line(
+        settings.max_concurrent_searches or settings.database_pool_size,
+        length=settings.max_waiting_searches,
+        patience=settings.max_wait_seconds,
+        metrics=metrics,
+        full=RateLimited,
     )
 
 

@@ -85,6 +85,18 @@ class RetrieverSettings(ServiceSettings):
         le=1000,
         description="HNSW's search breadth: larger finds more and takes longer.",
     )
+    max_concurrent_searches: int | None = Field(
+        None,
+        ge=1,
+        description="Searches, batches and audits that one process has under way at once; "
+        "`DATABASE_POOL_SIZE` if unset. All else shares the other connections, as many again.",
+    )
+    max_waiting_searches: int = Field(
+        256, ge=0, description="Searches that may wait for a place; more are answered 429."
+    )
+    max_wait_seconds: float = Field(
+        30, gt=0, description="Longest wait for a place; then the answer is 503."
+    )
     max_ingestion_bytes: int = Field(
         4 * 2**30, ge=1024, description="Largest body of one bulk ingestion, in bytes."
     )

@@ -8,7 +8,13 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from services.common.errors import FineproofError, Unavailable, UpstreamTimeout, error_for_status
+from services.common.errors import (
+    FineproofError,
+    RateLimited,
+    Unavailable,
+    UpstreamTimeout,
+    error_for_status,
+)
 from services.common.telemetry import current_request_id
 
 # Answers may take minutes on a CPU; connecting may not.
@@ -24,7 +30,7 @@ class PeerClient:
 
     Takes the ``httpx.AsyncClient`` it speaks through, so that a test can hand in a transport bound
     to the real application. Requests that are safe to repeat are tried ``attempts`` times when the
-    peer cannot be reached or says 503; others once.
+    peer cannot be reached or says 429 or 503; others once.
     """
 
     service = "peer"
@@ -56,7 +62,7 @@ class PeerClient:
         async for attempt in AsyncRetrying(
             stop=stop_after_attempt(attempts),
             wait=wait_random_exponential(multiplier=0.2, max=2),
-            retry=retry_if_exception_type(Unavailable),
+            retry=retry_if_exception_type((RateLimited, Unavailable)),
             reraise=True,
         ):
             with attempt:

@@ -82,9 +82,13 @@ def retriever_settings(postgres_url: str, redis_url: str) -> RetrieverSettings:
         connection.execute(text(f'create database "{name}"'))
     admin.dispose()
     url = make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    return settings_of(url, redis_url)
+
+
+def settings_of(database_url: str, redis_url: str) -> RetrieverSettings:
     return RetrieverSettings(
         mode="local",
-        database_url=url,
+        database_url=database_url,
         redis_url=redis_url,
         embedding_model=MODEL,
         trainer_url=f"http://127.0.0.1:{free_port()}",
@@ -111,14 +115,20 @@ def serving(app: ASGIApp, port: int, *, ready: str = "/readyz") -> Iterator[str]
 
 @pytest.fixture(scope="session")
 def retriever(retriever_settings: RetrieverSettings) -> Iterator[Retriever]:
-    db = Database(retriever_settings.database_url)
-    embedder = Embedder.from_settings(retriever_settings, threads=1)
+    with running(retriever_settings) as retriever:
+        yield retriever
+
+
+@contextmanager
+def running(settings: RetrieverSettings) -> Iterator[Retriever]:
+    db = Database(settings.database_url)
+    embedder = Embedder.from_settings(settings, threads=1)
     embedder.load()
     with (
-        serving(create_app(retriever_settings), free_port()) as url,
+        serving(create_app(settings), free_port()) as url,
         httpx.Client(base_url=url, timeout=60) as http,
     ):
-        yield Retriever(url, http, db, embedder, retriever_settings)
+        yield Retriever(url, http, db, embedder, settings)
     db.close()
 
 

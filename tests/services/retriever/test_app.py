@@ -81,6 +81,32 @@ async def test_without_its_model_the_service_is_not_ready_and_says_why(
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
 
 
+async def test_with_all_places_taken_searches_are_429_and_the_rest_goes_on(
+    retriever_settings: RetrieverSettings,
+) -> None:
+    few = {"max_concurrent_searches": 1, "max_waiting_searches": 0}
+    app = create_app(retriever_settings.model_copy(update=few))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+    ):
+        store = (await http.post("/v1/vector_stores", json={})).json()["id"]
+        here = f"/v1/vector_stores/{store}"
+        ask = {"query": "x", "mode": "text"}
+        asks = {"search": ask, "search/batch": {"queries": [{"query": "x"}]}, "audit": {}}
+        async with app.state.line.place("another"):
+            for path, body in asks.items():
+                refused = await http.post(f"{here}/{path}", json=body)
+                assert refused.status_code == 429
+                assert refused.json()["error"]["type"] == "rate_limit_error"
+                assert int(refused.headers["retry-after"]) >= 1
+            assert (await http.get("/healthz")).status_code == 200
+            assert (await http.post(here, json={"name": "renamed"})).status_code == 200
+        assert (await http.post(f"{here}/search", json=ask)).status_code == 200
+        metrics = (await http.get("/metrics")).text
+        assert 'fineproof_retriever_refused_total{reason="line_full"} 3.0' in metrics
+
+
 async def test_without_the_trainer_files_are_put_off_and_the_rest_goes_on(
     retriever_settings: RetrieverSettings,
 ) -> None:

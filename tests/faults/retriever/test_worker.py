@@ -1,74 +1,15 @@
-"""The real worker: Celery on Redis, in a process of its own."""
+"""A worker that is killed."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pytest
 from sqlalchemy import func, select
 
 from services.retriever.models import PassageVector
 from services.retriever.settings import RetrieverSettings
+from tests.faults.retriever.workers import ingestion_when, kill, worker
 from tests.services.retriever.conftest import Library, Retriever
 
-Worker = subprocess.Popen[bytes]
 
-
-@contextmanager
-def worker(settings: RetrieverSettings, folder: Path) -> Iterator[Worker]:
-    environment = {
-        **os.environ,
-        "FINEPROOF_RETRIEVER_MODE": settings.mode,
-        "FINEPROOF_RETRIEVER_DATABASE_URL": settings.database_url,
-        "FINEPROOF_RETRIEVER_REDIS_URL": settings.redis_url,
-        "FINEPROOF_RETRIEVER_EMBEDDING_MODEL": settings.embedding_model,
-        "FINEPROOF_RETRIEVER_TRAINER_URL": settings.trainer_url,
-        "FINEPROOF_RETRIEVER_TORCH_THREADS": "1",
-    }
-    celery = [sys.executable, "-m", "celery", "-A", "services.retriever.worker", "worker"]
-    with (folder / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*celery, "--concurrency", "1"],
-            env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        kill(process)
-
-
-def kill(process: Worker) -> None:
-    """``kill -9`` for the worker and the child it works in, at once."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-
-
-def ingestion_when(
-    retriever: Retriever,
-    sent: dict[str, Any],
-    reached: Callable[[dict[str, Any]], bool],
-    *,
-    patience: float = 240,
-) -> dict[str, Any]:
-    url = f"/v1/vector_stores/{sent['vector_store_id']}/ingestions/{sent['id']}"
-    deadline = time.monotonic() + patience
-    while not reached(current := retriever.http.get(url).json()):
-        assert time.monotonic() < deadline, current
-        time.sleep(0.02)
-    return dict(current)
-
-
-@pytest.mark.faults
 def test_an_ingestion_survives_the_kill_of_its_worker(
     retriever: Retriever, retriever_settings: RetrieverSettings, tmp_path: Path
 ) -> None:
@@ -96,7 +37,6 @@ def test_an_ingestion_survives_the_kill_of_its_worker(
     assert retriever.search(store_id, "How heavy was crate 123?", mode="text")[0] == "123"
 
 
-@pytest.mark.faults
 def test_a_file_survives_the_kill_of_its_worker(
     library: Library, retriever_settings: RetrieverSettings, tmp_path: Path
 ) -> None:
