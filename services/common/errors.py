@@ -17,10 +17,12 @@
 Each becomes OpenAI's envelope, ``{"error": {"message", "type", "code", "param"}}``.
 """
 
+import errno
 import json
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg
 import sqlalchemy.exc
 import structlog
 from fastapi import FastAPI, Request
@@ -169,6 +171,14 @@ def _from_validation(error: RequestValidationError) -> InvalidRequest:
     return InvalidRequest(f"{subject}{message}.", code=code, param=param)
 
 
+def _disk_full(whose: str) -> Unavailable:
+    return Unavailable(
+        f"The {whose}'s disk is full; nothing was stored. Try again once there is room.",
+        code="disk_full",
+        headers={"Retry-After": "60"},
+    )
+
+
 def add_handlers(app: FastAPI) -> None:
     """Make every failure of ``app``, foreseen or not, answer in the envelope."""
 
@@ -198,6 +208,7 @@ def add_handlers(app: FastAPI) -> None:
     # Text that PostgreSQL cannot hold (NUL, lone surrogates, numbers out of range) passes JSON
     # validation; it is still the caller's mistake.
     @app.exception_handler(sqlalchemy.exc.DataError)
+    @app.exception_handler(psycopg.DataError)  # of a COPY, which SQLAlchemy does not see
     @app.exception_handler(UnicodeEncodeError)
     async def unstorable(_: Request, error: Exception) -> Response:
         log.info("unstorable_value", error=type(error).__name__)
@@ -210,9 +221,12 @@ def add_handlers(app: FastAPI) -> None:
         )
 
     @app.exception_handler(sqlalchemy.exc.OperationalError)
+    @app.exception_handler(psycopg.OperationalError)
     @app.exception_handler(sqlalchemy.exc.TimeoutError)
     async def database_away(_: Request, error: Exception) -> Response:
         log.error("database_unavailable", error=str(error.__cause__ or error))
+        if isinstance(getattr(error, "orig", error), psycopg.errors.DiskFull):
+            return render(_disk_full("database"))
         return render(
             Unavailable(
                 "The database cannot be reached; try again in a moment.",
@@ -220,6 +234,13 @@ def add_handlers(app: FastAPI) -> None:
                 headers={"Retry-After": "5"},
             )
         )
+
+    @app.exception_handler(OSError)
+    async def disk(_: Request, error: OSError) -> Response:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise error
+        log.error("disk_full", error=str(error))
+        return render(_disk_full("service"))
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, error: Exception) -> JSONResponse:

@@ -53,7 +53,7 @@ async def receive(
                     block.clear()
             await run_sync(lines.feed, bytes(block))
             await run_sync(lines.finish)
-        except FineproofError:
+        except (FineproofError, OSError):  # such as a full disk
             await _drain(body)
             raise
         return await run_sync(keep)

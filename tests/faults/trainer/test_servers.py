@@ -1,14 +1,13 @@
 """What the workers lean on goes away: Redis, PostgreSQL, the disk, the artifact store."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
 
+from tests.faults.conftest import fill, small_disk
 from tests.faults.trainer.conftest import Trainer, wait_for
 from tests.servers import Server
 
@@ -64,24 +63,14 @@ class TestPostgres:
 class TestDisk:
     @pytest.fixture
     def work_dir(self, tmp_path: Path) -> Iterator[Path]:
-        """A disk of its own, small and in memory."""
-        if os.geteuid() != 0:
-            pytest.skip("only root may mount a small disk to fill")
-        folder = tmp_path / "work"
-        folder.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-        if subprocess.run(mount, capture_output=True).returncode != 0:
-            pytest.skip("mounting is not allowed here")
-        yield folder
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        with small_disk(tmp_path / "work", mebibytes=64) as folder:
+            yield folder
 
     def test_it_is_full_at_a_checkpoint(self, trainer: Trainer, work_dir: Path) -> None:
         trainer.start_worker()
         job_id = trainer.create_job()
         trainer.wait_for_checkpoint(job_id)
-        ballast = work_dir / "ballast"
-        with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, os.statvfs(work_dir).f_bavail * 4096 - 65536)
+        ballast = fill(work_dir, leaving=65536)
         trainer.wait_for_message(job_id, "The trainer's disk is full.")
         ballast.unlink()
         trainer.assert_as_undisturbed(job_id)
