@@ -10,6 +10,7 @@ import anyio.to_thread
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Request
 from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -55,18 +56,19 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         seen = 0
+        refusal = TooLarge(f"The body is larger than {self.limit} bytes; send less at once.")
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self.limit:
-                raise TooLarge(f"The body is larger than {self.limit} bytes; send less at once.")
+                # FastAPI takes any other exception for a body that cannot be parsed.
+                raise HTTPException(refusal.status, refusal.message)
             return message
 
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > self.limit:
-            refusal = TooLarge(f"The body is larger than {self.limit} bytes; send less at once.")
             await render(refusal)(scope, receive, send)
             return
         await self.app(scope, counted, send)

@@ -1,6 +1,7 @@
 """Every route, asked wrongly: an OpenAI error envelope with a 4xx, never a 500."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -11,6 +12,17 @@ STORES = "/v1/vector_stores"
 HERE = f"{STORES}/{{store}}"
 
 FILTER = {"key": "lang", "type": "eq", "value": "en"}
+
+NESTED = (
+    b'{"query": "x", "filters": '
+    + b'{"type": "and", "filters": [' * 2_000
+    + json.dumps(FILTER).encode()
+    + b"]}" * 2_000
+    + b"}"
+)
+WIDE: dict[str, Any] = FILTER
+for _ in range(3):
+    WIDE = {"type": "or", "filters": [WIDE] * 20}
 
 Case = tuple[str, str, Any, int]
 
@@ -78,6 +90,10 @@ CASES: list[Case] = [
     ("POST", f"{HERE}/passages", b"", 400),
     ("POST", f"{HERE}/passages", b"{}", 400),
     ("POST", f"{HERE}/passages", b"\x00", 400),
+    ("POST", f"{HERE}/passages", b'{"id": "a", "text": "\xff"}', 400),
+    ("POST", f"{HERE}/passages", b'{"id": "a", "text": ""}', 400),
+    ("POST", f"{HERE}/passages", b'{"id": "a", "text": " \\n"}', 400),
+    ("POST", f"{HERE}/passages", b'{"id": "a", "text": "x", "attributes": {"n": NaN}}', 400),
     ("POST", f"{HERE}/passages", b'{"id":"a","text":"x"}\n{"id":"b"}', 400),
     ("GET", f"{HERE}/ingestions/gone", None, 404),
     ("GET", f"{HERE}/ingestions/%00", None, 400),
@@ -123,6 +139,20 @@ CASES: list[Case] = [
     ("POST", f"{HERE}/search", {"query": "a\x00b", "mode": "vector"}, 400),
     ("POST", f"{HERE}/search", {"query": "\ud800"}, 400),
     ("POST", f"{HERE}/search", {"query": "x" * 20_001}, 400),
+    ("POST", f"{HERE}/search", {"query": "word " * 2**18}, 400),
+    ("POST", f"{HERE}/search", b'{"query": "\xff"}', 400),
+    ("POST", f"{HERE}/search", b'{"query": "\xed\xa0\x80"}', 400),
+    ("POST", f"{HERE}/search", NESTED, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "filters": WIDE}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "filters": FILTER | {"value": math.nan}}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "filters": FILTER | {"value": 10**400}}, 400),
+    (
+        "POST",
+        f"{HERE}/search",
+        {"query": "x", "filters": FILTER | {"type": "in", "value": [math.inf]}},
+        400,
+    ),
+    ("POST", f"{HERE}/search", {"query": "x", "filters": FILTER | {"key": "'; --\x00"}}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "max_num_results": 0}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "max_num_results": 51}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "max_num_results": 1e400}, 400),
@@ -236,6 +266,16 @@ def test_a_body_over_the_limit_is_refused(retriever: Retriever, store: str) -> N
     body = json.dumps({"query": "x" * (retriever.settings.max_body_bytes + 1)})
     response = retriever.http.post(f"{STORES}/{store}/search", content=body)
     assert response.status_code == 413
+
+
+def test_a_body_over_the_limit_is_refused_where_it_does_not_say_its_length(
+    retriever: Retriever, store: str
+) -> None:
+    blocks = (b"x" * 2**20 for _ in range(retriever.settings.max_body_bytes // 2**20 + 1))
+    headers = {"Content-Type": "application/json"}
+    url = f"{STORES}/{store}/search"
+    response = retriever.http.post(url, content=blocks, headers=headers)
+    assert response.status_code == 413, response.text
 
 
 def test_the_table_above_names_every_route(retriever: Retriever) -> None:
