@@ -13,7 +13,7 @@ from services.retriever.chunking import Cut, chunks
 from services.retriever.embedding import Embedder
 from services.retriever.lines import PassageLines
 from services.retriever.models import StoreFile
-from services.retriever.parsing.documents import sections
+from services.retriever.parsing.apart import read
 from services.retriever.parsing.refusal import Unreadable
 from services.retriever.rows import Row, RowFile
 from services.retriever.settings import RetrieverSettings
@@ -51,8 +51,14 @@ class Files:
     def _cut_up(
         self, target: BinaryIO, file: StoreFile, embedder: Embedder, cut: Cut, rows: RowFile
     ) -> None:
-        offset, most = 0, self._settings.max_file_characters
-        for text in sections(target, file.filename, max_characters=most):
+        offset = 0
+        texts = read(
+            target,
+            file.filename,
+            max_characters=self._settings.max_file_characters,
+            max_seconds=self._settings.max_file_seconds,
+        )
+        for text in texts:
             for start, end in chunks(text, embedder.words, size=cut.size, overlap=cut.overlap):
                 chunk = text[start:end]
                 lead = len(chunk) - len(chunk.lstrip())

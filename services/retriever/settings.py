@@ -109,3 +109,6 @@ class RetrieverSettings(ServiceSettings):
         description="Most text taken from one file; while it is read, a worker holds about five "
         "bytes for each character, of Markdown twenty.",
     )
+    max_file_seconds: float = Field(
+        120, gt=0, description="Longest time that one file is read; then it fails."
+    )

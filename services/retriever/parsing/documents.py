@@ -36,6 +36,11 @@ def sections(source: BinaryIO, filename: str, *, max_characters: int) -> Iterato
         yield "\n".join(parts)
 
 
+def is_quick(source: BinaryIO, filename: str) -> bool:
+    """Whether reading it takes as long as the file is, whatever is in it."""
+    return _parser(source, filename) in (plain.text, records.json_lines)
+
+
 def _clean(parts: Iterator[str]) -> Iterator[str]:
     """Parts that hold something, as PostgreSQL can hold it."""
     for part in parts:

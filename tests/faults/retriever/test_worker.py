@@ -1,4 +1,4 @@
-"""A worker that is killed."""
+"""A worker that is killed, and one that is given a file made to keep it busy."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from services.retriever.models import PassageVector
 from services.retriever.settings import RetrieverSettings
 from tests.faults.retriever.workers import ingestion_when, kill, worker
 from tests.services.retriever.conftest import Library, Retriever
+from tests.services.retriever.parsing.samples import slow_pdf
 
 
 def test_an_ingestion_survives_the_kill_of_its_worker(
@@ -58,3 +59,26 @@ def test_a_file_survives_the_kill_of_its_worker(
     parts = [part.text for part in there.content(file.id, vector_store_id=store_id)]
     assert parts == [f"Barrel {n} came from harbour {n * 7} in {n}." for n in range(lines)]
     assert retriever.http.get(f"/v1/vector_stores/{store_id}").json()["passages"] == lines
+
+
+def test_a_file_made_to_take_for_ever_fails_and_the_next_is_read(
+    library: Library, retriever_settings: RetrieverSettings, tmp_path: Path
+) -> None:
+    stores = library.client.vector_stores
+    names = {"slow.pdf": slow_pdf(), "good.md": b"The anvil is *heavy*."}
+    files = {name: library.upload(name, content) for name, content in names.items()}
+    store = stores.create()
+    for file_id in files.values():
+        stores.files.create(store.id, file_id=file_id)
+    hasty = retriever_settings.model_copy(update={"max_file_seconds": 5.0})
+    with worker(hasty, tmp_path):
+        ended = {
+            name: stores.files.poll(file_id, vector_store_id=store.id, poll_interval_ms=100)
+            for name, file_id in files.items()
+        }
+    assert ended["good.md"].status == "completed"
+    assert ended["slow.pdf"].status == "failed"
+    error = ended["slow.pdf"].last_error
+    assert error is not None
+    assert (error.code, "within 5 seconds" in error.message) == ("invalid_file", True)
+    assert stores.retrieve(store.id).file_counts.failed == 1

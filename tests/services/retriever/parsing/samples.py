@@ -6,11 +6,28 @@ from typing import Any
 
 import docx
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject, StreamObject
 
 
 def pdf_of(pages: Sequence[str]) -> bytes:
     writer = PdfWriter()
+    for text in pages:
+        content = DecodedStreamObject()
+        content.set_data(f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET".encode())
+        _add_pages(writer, content)
+    return _written(writer)
+
+
+def slow_pdf() -> bytes:
+    """A small file that takes hours: a thousand pages share half a million operations."""
+    writer = PdfWriter()
+    content = DecodedStreamObject()
+    content.set_data(b"BT /F1 12 Tf " + b"(a) Tj " * 500_000 + b"ET")
+    _add_pages(writer, content.flate_encode(), count=1_000)
+    return _written(writer)
+
+
+def _add_pages(writer: PdfWriter, content: StreamObject, *, count: int = 1) -> None:
     font = DictionaryObject(
         {
             NameObject("/Type"): NameObject("/Font"),
@@ -18,14 +35,12 @@ def pdf_of(pages: Sequence[str]) -> bytes:
             NameObject("/BaseFont"): NameObject("/Helvetica"),
         }
     )
-    for text in pages:
+    fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
+    shown = writer._add_object(content)
+    for _ in range(count):
         page = writer.add_blank_page(width=612, height=792)
-        content = DecodedStreamObject()
-        content.set_data(f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET".encode())
-        fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
         page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
-        page[NameObject("/Contents")] = writer._add_object(content)
-    return _written(writer)
+        page[NameObject("/Contents")] = shown
 
 
 def encrypted(content: bytes) -> bytes:
