@@ -5,10 +5,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from services.common.text import sentence_spans
 from services.retriever.chunking import Measure, Span, Word, chunks
-from tests.services.retriever.conftest import Retriever
+from tests.services.retriever.conftest import MODEL, Retriever
 
 Chunking = Callable[..., list[Span]]
 
@@ -112,7 +113,7 @@ def test_the_models_own_tokenizer_agrees_that_chunks_fit(retriever: Retriever, t
     size = retriever.embedder.reads
     assert size == 254
     spans = cut(text, size, size // 2, retriever.embedder.words)
-    tokenizer = retriever.embedder._model.tokenizer
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
     for start, end in spans:
         assert len(tokenizer.encode(text[start:end], add_special_tokens=False)) <= size
     assert len(spans) > 1
