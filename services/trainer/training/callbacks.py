@@ -23,9 +23,9 @@ from services.trainer.training.config import RunFolder
 from services.trainer.training.progress import Pace, Reporter, StepMetrics, measured
 
 CHECKPOINT_SECONDS = 600.0
-WORTH = 20.0
+WORTH = 50.0
 """How many times as long as the last checkpoint took to write the training goes on before the steps
-make another due: they cost a run a twentieth of its time, however short it is."""
+make another due: they cost a run a fiftieth of its time, however short it is."""
 
 
 class Diverged(Exception):

@@ -70,13 +70,22 @@ class Sharing:
         if self.window is not None and longest > self.window:
             return batch
         row = one_row(batch, shares=self.shares)
-        cheaper = self.flops(1, row["input_ids"].shape[1]) < MASKED * self.flops(rows, longest)
-        return row if cheaper else batch
+        whole = self.flops(1, row["input_ids"].shape[1], pairs=1)
+        cheaper = whole < MASKED * self.flops(rows, longest, pairs=0.5)
+        return row if cheaper else unmasked(batch)
 
-    def flops(self, rows: int, length: int) -> int:
+    def flops(self, rows: int, length: int, *, pairs: float) -> float:
         """Of one forward pass: 2 for each weight and token, and 4 · width for each pair of tokens
-        in a layer (Kaplan et al. 2020, arXiv 2001.08361, 2.1; a masked pair costs as much)."""
-        return rows * length * (2 * self.weights + 4 * self.layers * self.width * length)
+        in a layer (Kaplan et al. 2020, arXiv 2001.08361, 2.1). ``pairs`` is the share of them that
+        is computed: all of them under a mask, one half without, where only the past is seen."""
+        attention = 4 * self.layers * self.width * length * pairs
+        return rows * length * (2 * self.weights + attention)
+
+
+def unmasked(batch: Inputs) -> Inputs:
+    """``batch`` without its mask, which nothing needs: padding on the right comes after every token
+    that counts, and none looks ahead."""
+    return {name: tensor for name, tensor in batch.items() if name != "attention_mask"}
 
 
 def one_row(batch: Inputs, *, shares: bool) -> Inputs:
@@ -127,7 +136,8 @@ def _run(flags: torch.Tensor) -> int:
 
 
 def rows_are_equal(model: PreTrainedModel) -> bool:
-    """Whether the decoder's hidden states of one row are those of padded rows."""
+    """Whether the decoder's hidden states of one row, and of rows without a mask, are those of
+    padded rows."""
     decoder = model.get_decoder()
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(model.get_input_embeddings().weight.shape[0], (3, 9), generator=generator)
@@ -144,6 +154,7 @@ def rows_are_equal(model: PreTrainedModel) -> bool:
         with torch.no_grad():
             asked = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
             padded = decoder(**asked, use_cache=False).last_hidden_state
+            bare = decoder(**unmasked(asked), use_cache=False).last_hidden_state
             row = one_row(batch, shares=True)
             del row["labels"]
             packed = decoder(**row, use_cache=False).last_hidden_state[0]
@@ -152,6 +163,11 @@ def rows_are_equal(model: PreTrainedModel) -> bool:
     finally:
         model.train(was_training)
     common = shared_length(ids, batch["labels"], min(lengths))
+    found = [packed, torch.cat([bare[index, :length] for index, length in enumerate(lengths)])]
     expected = [padded[0, :common]]
     expected += [padded[index, common:length] for index, length in enumerate(lengths)]
-    return common > 0 and bool(torch.allclose(torch.cat(expected), packed, rtol=1e-3, atol=1e-4))
+    every = [padded[index, :length] for index, length in enumerate(lengths)]
+    return common > 0 and all(
+        torch.allclose(torch.cat(wanted), got, rtol=1e-3, atol=1e-4)
+        for wanted, got in zip((expected, every), found, strict=True)
+    )

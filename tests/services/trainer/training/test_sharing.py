@@ -93,7 +93,9 @@ def test_the_cheaper_form_is_taken(tiny_model: Path) -> None:
     assert sharing is not None
     assert sharing.lay_out(batch(ALIKE))["input_ids"].shape == (1, 18)
     unlike = rows([], *([([n] * 40, 1) for n in range(3, 11)]))
-    assert sharing.lay_out(batch(unlike))["input_ids"].shape == (8, 40)
+    padded = sharing.lay_out(batch(unlike))
+    assert padded["input_ids"].shape == (8, 40)
+    assert "attention_mask" not in padded
 
 
 def test_flops_are_those_of_the_formula(tiny_model: Path) -> None:
@@ -102,7 +104,9 @@ def test_flops_are_those_of_the_formula(tiny_model: Path) -> None:
     sharing = Sharing.of(tuned(tiny_model))
     assert sharing is not None
     assert sharing.weights >= layers
-    assert sharing.flops(2, 10) == 2 * 10 * (2 * sharing.weights + 4 * 2 * 64 * 10)
+    attention = 4 * 2 * 64 * 10
+    assert sharing.flops(2, 10, pairs=1) == 2 * 10 * (2 * sharing.weights + attention)
+    assert sharing.flops(2, 10, pairs=0.5) == 2 * 10 * (2 * sharing.weights + attention / 2)
 
 
 def test_with_dropout_nothing_is_shared(tiny_model: Path) -> None:
