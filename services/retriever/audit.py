@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 
 from services.common.contracts import retriever as wire
 from services.common.errors import InvalidRequest
-from services.retriever import candidates, filters, storage
+from services.retriever import asking, candidates, filters, scanning, storage
 from services.retriever.compatibility import adopt_at_search
 from services.retriever.embedding import Embedder
 from services.retriever.expiry import refuse_expired
 from services.retriever.ranking import Scored
-from services.retriever.service import DEPTH, check_queries
+from services.retriever.service import DEPTH
 
 # The quantile of the normal distribution of a two-sided 95 % interval.
 _Z = 1.959964
@@ -33,7 +33,7 @@ def audit(
     Queries are the caller's, or vectors of the store itself, each without the passage it is of.
     """
     if ask.queries is not None:
-        check_queries(ask.queries)
+        asking.check_words(ask.queries)
     vectors = embedder.embed(ask.queries) if ask.queries is not None else None
     row = refuse_expired(storage.store(session, store_id))
     if vectors is not None:
@@ -47,14 +47,15 @@ def audit(
     else:
         own = [None] * len(vectors)
 
-    def nearest(some: npt.NDArray[np.float32], limit: int) -> list[list[Scored]]:
-        return candidates.nearest(session, store_id, some, where, limit=limit)
+    def search(some: npt.NDArray[np.float32]) -> list[list[Scored]]:
+        limit = max(DEPTH, 2 * ask.k)
+        return scanning.nearest(session, row, some, where, limit=limit, ef_search=ef_search)[0]
 
-    depth = max(DEPTH, 2 * ask.k)
-    candidates.set_breadth(session, max(ef_search, depth))
-    found, searching = _timed(nearest, vectors, depth)
-    candidates.scan_exactly(session)
-    true, scanning = _timed(nearest, vectors, ask.k + 1)
+    def scan(some: npt.NDArray[np.float32]) -> list[list[Scored]]:
+        return candidates.nearest(session, store_id, some, where, limit=ask.k + 1, exact=True)
+
+    found, searched = _timed(search, vectors)
+    true, scanned = _timed(scan, vectors)
     recalls = [
         recall
         for mine, near, exact in zip(own, found, true, strict=True)
@@ -71,20 +72,19 @@ def audit(
         recall=mean,
         interval=interval(mean, len(recalls)),
         imperfect=sum(recall < 1 for recall in recalls),
-        milliseconds_per_search=1_000 * searching / len(vectors),
-        milliseconds_per_scan=1_000 * scanning / len(vectors),
+        milliseconds_per_search=1_000 * searched / len(vectors),
+        milliseconds_per_scan=1_000 * scanned / len(vectors),
     )
 
 
 def _timed(
-    nearest: Callable[[npt.NDArray[np.float32], int], list[list[Scored]]],
+    nearest: Callable[[npt.NDArray[np.float32]], list[list[Scored]]],
     vectors: npt.NDArray[np.float32],
-    limit: int,
 ) -> tuple[list[list[Scored]], float]:
     began = time.perf_counter()
     found: list[list[Scored]] = []
     for start in range(0, len(vectors), _AT_ONCE):
-        found += nearest(vectors[start : start + _AT_ONCE], limit)
+        found += nearest(vectors[start : start + _AT_ONCE])
     return found, time.perf_counter() - began
 
 

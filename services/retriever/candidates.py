@@ -1,7 +1,7 @@
 """What may answer a query: the SQL of search.
 
-Both functions answer many queries in one statement and give, for each query in order, the keys
-and scores of at most ``limit`` passages, best first.
+``nearest`` and ``matching`` answer many queries in one statement and give, for each query in order,
+the keys and scores of at most ``limit`` passages, best first.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    literal_column,
     select,
     true,
 )
@@ -39,19 +40,22 @@ _BY_LENGTH = 1
 def set_breadth(session: Session, ef_search: int) -> None:
     """For this transaction: how far HNSW looks, and that it looks on until the limit is met.
 
-    Without the latter a filter is applied to the nearest ``ef_search`` of *all* stores only.
+    Without the latter a filter is applied to the nearest ``ef_search`` of *all* stores only. The
+    planner, which does not know what a scan of HNSW costs, is kept from reading and sorting all.
     """
     session.execute(
         select(
             func.set_config("hnsw.ef_search", str(ef_search), True),
             func.set_config("hnsw.iterative_scan", "relaxed_order", True),
+            func.set_config("enable_sort", "off", True),
         )
     )
 
 
-def scan_exactly(session: Session) -> None:
-    """For the rest of this transaction: no approximate index is used."""
-    session.execute(select(func.set_config("enable_indexscan", "off", True)))
+def count(session: Session, store_id: str, where: ColumnElement[bool], *, most: int) -> int:
+    """Passages of the store that meet the condition, counted up to ``most``."""
+    some = select(Passage.pk).where(Passage.store_id == store_id, where).limit(most).subquery()
+    return session.execute(select(func.count()).select_from(some)).scalar_one()
 
 
 def sampled(
@@ -80,8 +84,12 @@ def nearest(
     where: ColumnElement[bool] | None,
     *,
     limit: int,
+    exact: bool = False,
 ) -> list[list[Scored]]:
-    """Passages by cosine similarity to each row of ``vectors``; negative similarity counts as 0."""
+    """Passages by cosine similarity to each row of ``vectors``; negative similarity counts as 0.
+
+    ``exact`` reads every vector of the store that ``where`` leaves.
+    """
     size = vectors.shape[1]
     asked = select(
         func.unnest(cast(list(range(len(vectors))), ARRAY(Integer))).label("n"),
@@ -92,7 +100,9 @@ def nearest(
     if where is not None:
         hit = hit.join(Passage, Passage.pk == PassageVector.passage_pk).where(where)
     mine = hit.where(PassageVector.store_id == store_id, has_size(size))
-    near = mine.order_by(distance).limit(limit).lateral()
+    # A sum is no order that an index has.
+    order = distance + literal_column("0") if exact else distance
+    near = mine.order_by(order).limit(limit).lateral()
     rows = session.execute(
         select(asked.c.n, near.c.pk, near.c.score).select_from(asked).join(near, true())
     )
@@ -127,9 +137,9 @@ def matching(
     posting = select(
         terms.c.lexeme,
         Passage.pk,
-        func.ts_rank(
-            cast(_WEIGHTS, ARRAY(REAL)), Passage.lexemes, terms.c.term, _BY_LENGTH
-        ).label("rank"),
+        func.ts_rank(cast(_WEIGHTS, ARRAY(REAL)), Passage.lexemes, terms.c.term, _BY_LENGTH).label(
+            "rank"
+        ),
     ).join(Passage, (Passage.store_id == store_id) & matches)
     among: ColumnElement[int] = literal(passages)
     if where is not None:

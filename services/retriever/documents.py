@@ -39,8 +39,9 @@ class Files:
             yield rows, cut
 
     @contextmanager
-    def lines(self, file_id: str) -> Iterator[Iterable[Row]]:
-        with PassageLines(max_bytes=self._settings.max_ingestion_bytes) as lines:
+    def lines(self, embedder: Embedder, file_id: str) -> Iterator[Iterable[Row]]:
+        most = self._settings.max_ingestion_bytes
+        with PassageLines(max_bytes=most, dimensions=lambda: embedder.dimensions) as lines:
             try:
                 asyncio.run(self._feed(file_id, lines))
                 lines.finish()

@@ -17,6 +17,7 @@ RANKINGS: dict[wire.SearchMode, tuple[wire.RankingStage, ...]] = {
 class Clock:
     def __init__(self) -> None:
         self._seconds: dict[wire.SearchStage, float] = {}
+        self.scan: wire.Scan | None = None
 
     @contextmanager
     def stage(self, name: wire.SearchStage) -> Iterator[None]:
@@ -29,7 +30,11 @@ class Clock:
 
     def read(self) -> list[wire.StageTime]:
         return [
-            wire.StageTime(stage=name, milliseconds=round(1_000 * spent, 3))
+            wire.StageTime(
+                stage=name,
+                milliseconds=round(1_000 * spent, 3),
+                scan=self.scan if name == "vector" else None,
+            )
             for name, spent in self._seconds.items()
         ]
 

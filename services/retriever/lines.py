@@ -4,16 +4,19 @@ Nothing touches the database while a client sends, however slowly; memory holds 
 """
 
 import json
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 from pydantic import ValidationError
 
 from services.common.contracts.base import attributes_fault
 from services.common.contracts.retriever import PassageInput
 from services.common.errors import InvalidRequest, TooLarge
 from services.retriever.rows import Row, RowFile
+from services.retriever.vectors import unit
 
 # A text of 100,000 characters, each written as two \\uXXXX escapes, fits in it.
 MAX_LINE = 2 * 2**20
@@ -23,10 +26,13 @@ class PassageLines:
     """Takes the body in pieces; gives the rows back once it is whole.
 
     ``feed`` and ``finish`` raise ``InvalidRequest`` naming the line at fault, counted from 1, or
-    ``TooLarge``. Empty lines are passed over.
+    ``TooLarge``. Empty lines are passed over. ``dimensions`` is asked, and may raise, when a
+    passage brings a vector; then ``bring_vectors``.
     """
 
-    def __init__(self, *, max_bytes: int) -> None:
+    def __init__(self, *, max_bytes: int, dimensions: Callable[[], int]) -> None:
+        self.bring_vectors = False
+        self._dimensions = dimensions
         self._rows = RowFile()
         self._line = 0
         self._bytes = 0
@@ -88,8 +94,19 @@ class PassageLines:
                 passage.title,
                 passage.text,
                 json.dumps(passage.attributes),
+                vector=self._vector(passage),
             )
         )
+
+    def _vector(self, passage: PassageInput) -> str | None:
+        if passage.embedding is None:
+            return None
+        self.bring_vectors = True
+        try:
+            vector = unit(passage.embedding, self._dimensions())
+        except ValueError as error:
+            raise _fault(self._line, f"'embedding': {error}", param="embedding") from None
+        return b64encode(vector.astype(np.float16).tobytes()).decode()
 
 
 def _unstorable(passage: PassageInput) -> str | None:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from services.common.db import Database
 from services.retriever import file_storage, staging, storage
 from services.retriever.chunking import Cut
+from services.retriever.compatibility import adopt
 from services.retriever.embedding import Embedder
 from services.retriever.models import Ingestion, Passage, StoreFile, VectorStore
 from services.retriever.rows import Row
@@ -22,7 +23,7 @@ class Source(Protocol):
     ) -> AbstractContextManager[tuple[Iterable[Row], Cut]]:
         """What the file says, cut into passages."""
 
-    def lines(self, file_id: str) -> AbstractContextManager[Iterable[Row]]:
+    def lines(self, embedder: Embedder, file_id: str) -> AbstractContextManager[Iterable[Row]]:
         """A file of passages, one a line."""
 
 
@@ -37,9 +38,11 @@ def stage(
     """Read the ingestion's file, and put its passages into the store, all at once: of a kill
     before that nothing remains. ``file`` is given where it is a document."""
     if ingestion.file_id is not None and file is None:
-        with source.lines(ingestion.file_id) as rows, db.transaction() as session:
+        with source.lines(embedder, ingestion.file_id) as rows, db.transaction() as session:
             if (store := _held_store(session, ingestion, owner)) is not None:
                 merged = staging.merge(session, store, ingestion_id=ingestion.id, rows=rows)
+                if merged.ready:
+                    adopt(store, embedder)
                 _note(session, ingestion.id, owner, merged)
     if file is not None:
         with source.document(embedder, file) as (rows, cut), db.transaction() as session:

@@ -1,4 +1,5 @@
-"""Passages that come in as a stream: stored at once, embedded by a worker."""
+"""Passages that come in as a stream: stored at once, embedded by a worker where they bring no
+vector."""
 
 from collections.abc import AsyncIterator
 
@@ -10,8 +11,8 @@ from services.common.db import Database
 from services.common.errors import FineproofError
 from services.common.ids import new_id, now
 from services.common.tasks import TaskQueue
-from services.retriever import staging, storage
-from services.retriever.compatibility import open_for
+from services.retriever import staging, storage, vector_index
+from services.retriever.compatibility import adopt, open_for
 from services.retriever.embedding import Embedder
 from services.retriever.ingestion import EMBED
 from services.retriever.lines import PassageLines
@@ -38,11 +39,13 @@ async def receive(
             open_for(embedder, storage.store(session, store_id))
 
     def keep() -> wire.Ingestion:
+        if lines.bring_vectors:
+            vector_index.ensure(db, embedder.dimensions)
         with db.transaction() as session:
             store = open_for(embedder, storage.lock_store(session, store_id))
-            return _keep(session, queue, store, lines)
+            return _keep(session, queue, embedder, store, lines)
 
-    with PassageLines(max_bytes=max_bytes) as lines:
+    with PassageLines(max_bytes=max_bytes, dimensions=lambda: embedder.dimensions) as lines:
         try:
             await run_sync(check)
             block = bytearray()
@@ -70,11 +73,17 @@ async def _drain(body: AsyncIterator[bytes]) -> None:
 
 
 def _keep(
-    session: Session, queue: TaskQueue, store: VectorStore, lines: PassageLines
+    session: Session,
+    queue: TaskQueue,
+    embedder: Embedder,
+    store: VectorStore,
+    lines: PassageLines,
 ) -> wire.Ingestion:
     moment = now()
     ingestion_id = new_id("ing")
     merged = staging.merge(session, store, ingestion_id=ingestion_id, rows=lines.rows())
+    if merged.ready:
+        adopt(store, embedder)
     done = merged.pending == 0
     row = Ingestion(
         id=ingestion_id,

@@ -2,26 +2,39 @@
 
 from collections.abc import Mapping, Sequence
 
-from services.common.contracts.retriever import RankingOptions
+from services.common.contracts.retriever import BatchQuery, RankingOptions
 from services.common.errors import InvalidRequest
 from services.retriever.embedding import Reranker
 from services.retriever.models import Passage
 from services.retriever.ranking import Scored, best_first
 
 
-def chosen(reranker: Reranker | None, options: RankingOptions) -> Reranker | None:
-    """The reranker, if the request wants one; ``Unavailable`` while its model is being loaded."""
+def chosen(
+    reranker: Reranker | None, options: RankingOptions, queries: Sequence[BatchQuery]
+) -> Reranker | None:
+    """The reranker, if the request wants one and has words for it to read; ``Unavailable`` while
+    its model is being loaded."""
     if options.ranker == "none":
         return None
-    if reranker is not None:
-        reranker.check()
-    elif options.ranker == "cross-encoder":
-        raise InvalidRequest(
-            "This server has no model to rerank with: have it started with "
-            "FINEPROOF_RETRIEVER_RERANKING_MODEL, or ask for ranker 'auto' or 'none'.",
-            code="no_reranking_model",
-            param="ranking_options.ranker",
-        )
+    worded = [query.query is not None for query in queries]
+    if options.ranker == "cross-encoder":
+        if reranker is None:
+            raise InvalidRequest(
+                "This server has no model to rerank with: have it started with "
+                "FINEPROOF_RETRIEVER_RERANKING_MODEL, or ask for ranker 'auto' or 'none'.",
+                code="no_reranking_model",
+                param="ranking_options.ranker",
+            )
+        if not all(worded):
+            raise InvalidRequest(
+                "A reranker reads the words of a query: send them with its vector, or ask for "
+                "ranker 'auto' or 'none'.",
+                code="missing_required_parameter",
+                param="query",
+            )
+    if reranker is None or not any(worded):
+        return None
+    reranker.check()
     return reranker
 
 

@@ -11,7 +11,8 @@ _IN_MEMORY = 4 * 2**20
 
 class Row(NamedTuple):
     """One passage, as it goes into the staging table; ``attributes`` is JSON text. ``start`` is its
-    place in the text of the file it was cut from."""
+    place in the text of the file it was cut from, ``vector`` the one that came with it: its numbers
+    in half precision, as base64."""
 
     line: int
     id: str
@@ -20,6 +21,7 @@ class Row(NamedTuple):
     text: str
     attributes: str
     start: int | None = None
+    vector: str | None = None
 
 
 class RowFile:

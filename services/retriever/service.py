@@ -6,10 +6,10 @@ from sqlalchemy.orm import Session
 
 from services.common.contracts import retriever as wire
 from services.common.contracts.base import Deleted, Page
-from services.common.errors import InvalidRequest, NotFound
+from services.common.errors import NotFound
 from services.common.ids import new_id, now
 from services.common.pagination import Cursor, to_page
-from services.retriever import candidates, filters, reranking, storage
+from services.retriever import asking, candidates, filters, reranking, scanning, storage
 from services.retriever.compatibility import adopt_at_search
 from services.retriever.embedding import Embedder, Reranker
 from services.retriever.expiry import refuse_expired
@@ -116,13 +116,11 @@ def search(
     1.0 is first in both and 0.5 first in one and absent from the other); reranked, they are the
     reranking model's.
     """
-    reranker = reranking.chosen(reranker, ask.ranking_options)
-    texts = [ask.query] if isinstance(ask.query, str) else ask.query
-    queries = [wire.BatchQuery.model_construct(query=text, filters=ask.filters) for text in texts]
-    clock = Clock()
-    rankings = _rank(
-        session, embedder, store_id, queries, ask.mode, ask.max_num_results, ef_search, clock
-    )
+    queries = asking.of(ask)
+    texts = [query.query for query in queries if query.query is not None]
+    reranker = reranking.chosen(reranker, ask.ranking_options, queries)
+    clock, depth = Clock(), _depth(ask, reranker)
+    rankings = _rank(session, embedder, store_id, queries, ask.mode, depth, ef_search, clock)
     with clock.stage("merge"):
         every = [ranking for each in rankings for ranking in each]
         merged = _merge(every, ask.mode, ask.ranking_options)
@@ -155,9 +153,16 @@ def search_batch(
     reranker: Reranker | None = None,
 ) -> wire.BatchSearchResults:
     """What ``search`` finds for each query, at a few statements for all."""
-    reranker = reranking.chosen(reranker, ask.ranking_options)
+    reranker = reranking.chosen(reranker, ask.ranking_options, ask.queries)
     rankings = _rank(
-        session, embedder, store_id, ask.queries, ask.mode, ask.max_num_results, ef_search, Clock()
+        session,
+        embedder,
+        store_id,
+        ask.queries,
+        ask.mode,
+        _depth(ask, reranker),
+        ef_search,
+        Clock(),
     )
     merged = [_merge(each, ask.mode, ask.ranking_options) for each in rankings]
     rows = storage.searchable(session, list({pk for scored in merged for pk, _ in scored}))
@@ -165,6 +170,8 @@ def search_batch(
         session.commit()
         merged = [
             reranking.rerank(reranker, [query.query], scored, rows, least=ask.max_num_results)[0]
+            if query.query is not None
+            else scored
             for query, scored in zip(ask.queries, merged, strict=True)
         ]
     return wire.BatchSearchResults(
@@ -178,36 +185,34 @@ def _rank(
     store_id: str,
     queries: Sequence[wire.BatchQuery],
     mode: wire.SearchMode,
-    max_num_results: int,
+    depth: int,
     ef_search: int,
     clock: Clock,
 ) -> list[list[list[Scored]]]:
     """For each query its rankings: by vector, by text, or both."""
-    texts = [query.query for query in queries]
-    check_queries(texts)
+    asking.check(queries, mode)
+    # Before the first statement: no connection is held while the model computes.
+    of_words = asking.embedded(embedder, queries, clock) if mode != "text" else {}
+    row = refuse_expired(storage.store(session, store_id))
     vectors = None
     if mode != "text":
-        # Before the first statement: no connection is held while the model computes.
-        with clock.stage("embed"):
-            vectors = embedder.embed(texts)
-    row = refuse_expired(storage.store(session, store_id))
-    if vectors is not None:
         adopt_at_search(session, row, embedder)
-    depth = max(DEPTH, 2 * max_num_results)
-    candidates.set_breadth(session, max(ef_search, depth))
+        vectors = asking.vectors(queries, of_words, row.dimensions or embedder.dimensions)
     rankings: list[list[list[Scored]]] = [[] for _ in queries]
-    for places in _by_filter(queries):
+    for places in asking.by_filter(queries):
         where = filters.where(queries[places[0]].filters)
         if vectors is not None:
             with clock.stage("vector"):
-                found = candidates.nearest(session, store_id, vectors[places], where, limit=depth)
+                found, clock.scan = scanning.nearest(
+                    session, row, vectors[places], where, limit=depth, ef_search=ef_search
+                )
             for place, hits in zip(places, found, strict=True):
                 rankings[place].append(hits)
         if mode != "vector":
-            asked = [texts[place] for place in places]
+            texts = [queries[place].query or "" for place in places]
             with clock.stage("text"):
                 found = candidates.matching(
-                    session, store_id, asked, where, passages=row.passages, limit=depth
+                    session, store_id, texts, where, passages=row.passages, limit=depth
                 )
             for place, hits in zip(places, found, strict=True):
                 rankings[place].append(hits)
@@ -215,24 +220,11 @@ def _rank(
     return rankings
 
 
-def check_queries(texts: Sequence[str]) -> None:
-    """Here, before queries of several callers go through the model together: what one of them gets
-    wrong is its own. A lone surrogate raises ``UnicodeEncodeError``, which is answered as such."""
-    for text in texts:
-        text.encode()
-    if any(not text.strip() or "\x00" in text for text in texts):
-        raise InvalidRequest(
-            "A query must hold words, and no NUL characters.", code="invalid_query", param="query"
-        )
-
-
-def _by_filter(queries: Sequence[wire.BatchQuery]) -> list[list[int]]:
-    """Places of the queries that share a filter: each group is one statement."""
-    groups: dict[str, list[int]] = {}
-    for place, query in enumerate(queries):
-        key = query.filters.model_dump_json() if query.filters else ""
-        groups.setdefault(key, []).append(place)
-    return list(groups.values())
+def _depth(ask: wire.SearchAsk | wire.BatchSearchAsk, reranker: Reranker | None) -> int:
+    """What is fused or reranked is looked at deeper; else the first are all that comes out."""
+    if ask.mode == "vector" and reranker is None:
+        return ask.max_num_results
+    return max(DEPTH, 2 * ask.max_num_results)
 
 
 def _merge(

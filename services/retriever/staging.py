@@ -1,11 +1,15 @@
 """Passages and vectors on their way in: the SQL of ingestion. Both go by ``COPY``."""
 
+from base64 import b64decode
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import psycopg
+from pgvector import HalfVector
+from pgvector.psycopg.halfvec import register_halfvec_info
+from psycopg.types import TypeInfo
 from sqlalchemy import case, exists, select, text
 from sqlalchemy.orm import Session
 
@@ -15,7 +19,8 @@ from services.retriever.rows import Row
 
 _STAGE = """
 create temporary table staged (
-    line bigint, id text, doc_id text, title text, text text, attributes jsonb, start bigint
+    line bigint, id text, doc_id text, title text, text text, attributes text, start bigint,
+    embedding halfvec
 ) on commit drop
 """
 
@@ -31,24 +36,35 @@ from staged
 left join retriever.passages on passages.store_id = :store and passages.id = staged.id
 """
 
-# What is embedded is title and text; a passage whose attributes alone change keeps its vector.
+# What is embedded is title and text; a passage whose attributes alone change keeps its vector,
+# unless it brings another.
 _DROP_OUTDATED_VECTORS = """
 delete from retriever.passage_vectors
 using retriever.passages, staged
 where passage_vectors.passage_pk = passages.pk
   and passages.store_id = :store and passages.id = staged.id
-  and (passages.title, passages.text) is distinct from (staged.title, staged.text)
+  and ((passages.title, passages.text) is distinct from (staged.title, staged.text)
+       or staged.embedding <> passage_vectors.embedding)
 """
 
 _UPSERT = """
 insert into retriever.passages
     (store_id, id, doc_id, title, text, attributes, ingestion_id, file_id, start)
-select :store, id, doc_id, title, text, attributes, :ingestion, :file, start
+select :store, id, doc_id, title, text, cast(attributes as jsonb), :ingestion, :file, start
 from staged order by line
 on conflict (store_id, id) do update
 set doc_id = excluded.doc_id, title = excluded.title, text = excluded.text,
     attributes = excluded.attributes, ingestion_id = excluded.ingestion_id,
     file_id = excluded.file_id, start = excluded.start
+"""
+
+_ADD_READY_VECTORS = """
+insert into retriever.passage_vectors (passage_pk, store_id, embedding)
+select passages.pk, passages.store_id, staged.embedding
+from staged join retriever.passages on passages.store_id = :store and passages.id = staged.id
+where staged.embedding is not null
+order by staged.line
+on conflict (passage_pk) do nothing
 """
 
 _PENDING = """
@@ -64,11 +80,28 @@ def _psycopg(session: Session) -> psycopg.Connection:
     return connection
 
 
+def _copy(
+    session: Session, target: str, types: Sequence[str], rows: Iterable[tuple[object, ...]]
+) -> None:
+    """``COPY`` in binary: as text, a vector is thousands of digits to write and to read again."""
+    connection = _psycopg(session)
+    if connection.adapters.types.get("halfvec") is None:
+        info = TypeInfo.fetch(connection, "halfvec")
+        assert info is not None  # the migrations made it
+        register_halfvec_info(connection, info)
+    with connection.cursor().copy(f"copy {target} from stdin (format binary)") as copy:
+        copy.set_types(types)
+        for row in rows:
+            copy.write_row(row)
+
+
 class Merged(NamedTuple):
-    """What a merge did: passages now in the store, and those of them without a vector."""
+    """What a merge did: passages now in the store, those of them without a vector, and vectors that
+    came with them and are new: with ``ready``, the store has to adopt their model."""
 
     received: int
     pending: int
+    ready: int
 
 
 def merge(
@@ -85,19 +118,24 @@ def merge(
     """
     names = {"store": store.id, "ingestion": ingestion_id, "file": file_id}
     session.execute(text(_STAGE))
-    with _psycopg(session).cursor().copy("copy staged from stdin") as copy:
-        for row in rows:
-            copy.write_row(row)
+    _copy(
+        session,
+        "staged",
+        ["int8", *["text"] * 5, "int8", "halfvec"],
+        ((*row[:-1], _halves(row.vector)) for row in rows),
+    )
     session.execute(text(_DROP_REPEATED))
-    session.execute(text("analyze staged"))
+    session.execute(text("analyze staged (line, id)"))
     received, grown = session.execute(text(_USAGE), names).one()
     dropped = session.execute(text(_DROP_OUTDATED_VECTORS), names)
     session.execute(text(_UPSERT), names)
+    added = session.execute(text(_ADD_READY_VECTORS), names)
     pending = session.execute(text(_PENDING), names).scalar_one()
-    store.passages -= dropped.rowcount  # type: ignore[attr-defined]
+    ready = int(added.rowcount)  # type: ignore[attr-defined]
+    store.passages += ready - dropped.rowcount  # type: ignore[attr-defined]
     store.usage_bytes += grown
     store.last_active_at = now()
-    return Merged(received, pending)
+    return Merged(received, pending, ready)
 
 
 def without_vector(
@@ -142,9 +180,20 @@ def add_vectors(
             )
         )
     )
-    command = "copy retriever.passage_vectors (passage_pk, store_id, embedding) from stdin"
-    with _psycopg(session).cursor().copy(command) as copy:
-        for pk, vector in zip(pks, vectors, strict=True):
-            if pk in wanted:
-                copy.write_row((pk, store_id, f"[{','.join(map(str, vector.tolist()))}]"))
+    _copy(
+        session,
+        "retriever.passage_vectors (passage_pk, store_id, embedding)",
+        ["int8", "text", "halfvec"],
+        (
+            (pk, store_id, HalfVector(vector))
+            for pk, vector in zip(pks, vectors, strict=True)
+            if pk in wanted
+        ),
+    )
     return wanted
+
+
+def _halves(vector: str | None) -> HalfVector | None:
+    if vector is None:
+        return None
+    return HalfVector(np.frombuffer(b64decode(vector), np.float16))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, Strict, model_validator
 
 from services.common.contracts.base import Ask, Attributes, Id, Key, Metadata, Name, Wire
 from services.common.contracts.vector_store_files import (
@@ -11,6 +11,9 @@ from services.common.contracts.vector_store_files import (
     Content,
     FileCounts,
 )
+
+# As many numbers as the store's vectors have; its length does not count.
+Vector = list[Annotated[float, Strict()]]
 
 
 class ExpiresAfter(Ask):
@@ -64,13 +67,15 @@ class VectorStore(Wire):
 
 class PassageInput(Ask):
     """One line of a bulk ingestion. ``id`` is the caller's own, unique in the store; a passage sent
-    again under the same id replaces the old one. ``doc_id`` names the document it was cut from."""
+    again under the same id replaces the old one. ``doc_id`` names the document it was cut from.
+    With an ``embedding`` it is searchable at once; of the store's model, queries find it too."""
 
     id: Key
     text: Annotated[str, Field(min_length=1, max_length=100_000)]
     title: Annotated[str, Field(max_length=1_000)] = ""
     doc_id: Key | None = None
     attributes: Attributes = Field(default_factory=dict)
+    embedding: Vector | None = None
 
 
 class Passage(Wire):
@@ -184,15 +189,19 @@ Query = Annotated[str, Field(min_length=1, max_length=20_000)]
 SearchMode = Literal["hybrid", "vector", "text"]
 
 
+# Whether vectors were searched through the index, or all that come into question were read.
+Scan = Literal["index", "exact"]
 RankingStage = Literal["vector", "text", "rerank"]
 SearchStage = Literal["embed", "vector", "text", "merge", "read", "rerank"]
 
 
 class SearchAsk(Ask):
     """``mode`` is ours: ``hybrid`` fuses vector and full-text rank, the others use one of them. So
-    is ``explain``: what each stage found, and how long it took."""
+    is ``explain``: what each stage found, and how long it took. So is ``vector``, which one query's
+    words are not embedded for; in mode ``vector`` it needs no query."""
 
-    query: Query | Annotated[list[Query], Field(min_length=1, max_length=16)]
+    query: Query | Annotated[list[Query], Field(min_length=1, max_length=16)] | None = None
+    vector: Vector | None = None
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
     filters: Filter | None = None
     ranking_options: RankingOptions = Field(default_factory=RankingOptions)
@@ -221,8 +230,11 @@ class Fusion(Wire):
 
 
 class StageTime(Wire):
+    """``scan`` is of the stage ``vector``."""
+
     stage: SearchStage
     milliseconds: float
+    scan: Scan | None = None
 
 
 class SearchResult(Wire):
@@ -254,7 +266,10 @@ class SearchPage(Wire):
 
 
 class BatchQuery(Ask):
-    query: Query
+    """``vector`` as in a single search."""
+
+    query: Query | None = None
+    vector: Vector | None = None
     filters: Filter | None = None
 
 

@@ -173,7 +173,7 @@ def retriever_app(world: World) -> FastAPI:
     @app.post("/v1/vector_stores/{store_id}/search/batch")
     def search(store_id: str, ask: BatchSearchAsk) -> BatchSearchResults:
         for query in ask.queries:
-            world.searches[query.query] += 1
+            world.searches[query.query or ""] += 1
         return BatchSearchResults(
             data=[world.search(query, ask.max_num_results) for query in ask.queries]
         )

@@ -65,7 +65,7 @@ class World:
 
     def search(self, query: BatchQuery, k: int) -> list[SearchResult]:
         """By the share of the query's words."""
-        asked = set(words(query.query))
+        asked = set(words(query.query or ""))
         passages = self.passages
         if isinstance(query.filters, ComparisonFilter):
             wanted = query.filters.value

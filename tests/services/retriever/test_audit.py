@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from services.retriever import audit, candidates
+from services.retriever import audit, candidates, scanning
 from tests.services.retriever.conftest import DIMENSIONS, Retriever
 from tests.services.retriever.test_search import _insert
 
@@ -43,20 +43,24 @@ def test_the_index_is_compared_with_an_exact_scan(retriever: Retriever, store: s
 def test_what_the_index_misses_is_counted(
     retriever: Retriever, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exact: list[bool] = []
-    whole, scan = candidates.nearest, candidates.scan_exactly
+    whole = candidates.nearest
 
     def poor(
-        session: Session, store_id: str, vectors: npt.NDArray[np.float32], where: Any, **limit: Any
+        session: Session,
+        store_id: str,
+        vectors: npt.NDArray[np.float32],
+        where: Any,
+        *,
+        limit: int,
+        exact: bool = False,
     ) -> Any:
-        """Search that misses every other passage, until the scan is exact."""
-        found = whole(session, store_id, vectors, where, **limit)
-        return found if exact else [hits[::2] for hits in found]
+        """Search that misses every other passage, unless it is exact."""
+        if exact:
+            return whole(session, store_id, vectors, where, limit=limit, exact=True)
+        return [hits[::2] for hits in whole(session, store_id, vectors, where, limit=2 * limit)]
 
+    monkeypatch.setattr(scanning, "FEW", 0)
     monkeypatch.setattr(candidates, "nearest", poor)
-    monkeypatch.setattr(
-        candidates, "scan_exactly", lambda session: (exact.append(True), scan(session))
-    )
     told = audited(retriever, store, k=10, sample=20)
     assert told["recall"] == pytest.approx(0.5, abs=0.06)
     assert told["imperfect"] == 20

@@ -11,6 +11,7 @@ from tests.services.retriever.conftest import Library, Retriever
 STORES = "/v1/vector_stores"
 HERE = f"{STORES}/{{store}}"
 
+UNIT = [1.0] + [0.0] * 383
 FILTER = {"key": "lang", "type": "eq", "value": "en"}
 
 NESTED = (
@@ -95,6 +96,7 @@ CASES: list[Case] = [
     ("POST", f"{HERE}/passages", b'{"id": "a", "text": " \\n"}', 400),
     ("POST", f"{HERE}/passages", b'{"id": "a", "text": "x", "attributes": {"n": NaN}}', 400),
     ("POST", f"{HERE}/passages", b'{"id":"a","text":"x"}\n{"id":"b"}', 400),
+    ("POST", f"{HERE}/passages", b'{"id":"a","text":"x","embedding":[1,2]}', 400),
     ("GET", f"{HERE}/ingestions/gone", None, 404),
     ("GET", f"{HERE}/ingestions/%00", None, 400),
     ("GET", f"{HERE}/ingestions?limit=-1", None, 400),
@@ -166,6 +168,15 @@ CASES: list[Case] = [
     ("POST", f"{HERE}/search", {"query": "x", "ranking_options": {"ranker": "mine"}}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "maximum": 3}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "explain": "much"}, 400),
+    ("POST", f"{HERE}/search", {"vector": UNIT}, 400),
+    ("POST", f"{HERE}/search", {"vector": UNIT, "query": "x", "mode": "text"}, 400),
+    ("POST", f"{HERE}/search", {"vector": UNIT, "query": ["x", "y"]}, 400),
+    ("POST", f"{HERE}/search", {"vector": UNIT[1:], "mode": "vector"}, 400),
+    ("POST", f"{HERE}/search", {"vector": [], "mode": "vector"}, 400),
+    ("POST", f"{HERE}/search", {"vector": [0.0] * 384, "mode": "vector"}, 400),
+    ("POST", f"{HERE}/search", {"vector": [*UNIT[1:], "1"], "mode": "vector"}, 400),
+    ("POST", f"{HERE}/search", {"vector": [*UNIT[1:], 1e400], "mode": "vector"}, 400),
+    ("POST", f"{HERE}/search", {"vector": 1, "mode": "vector"}, 400),
     ("POST", f"{STORES}/gone/audit", {}, 404),
     ("POST", f"{STORES}/%00/audit", {}, 400),
     ("POST", f"{HERE}/audit", b"", 400),
@@ -184,6 +195,9 @@ CASES: list[Case] = [
     ("POST", f"{HERE}/search/batch", {"queries": [{"query": " "}]}, 400),
     ("POST", f"{HERE}/search/batch", {"queries": [{"query": "x"}] * 1_001}, 400),
     ("POST", f"{HERE}/search/batch", {"queries": [{"query": "x"}], "mode": 1}, 400),
+    ("POST", f"{HERE}/search/batch", {"queries": [{}]}, 400),
+    ("POST", f"{HERE}/search/batch", {"queries": [{"vector": UNIT}]}, 400),
+    ("POST", f"{HERE}/search/batch", {"queries": [{"vector": [1]}], "mode": "vector"}, 400),
     ("POST", f"{STORES}/gone/files", {"file_id": "{file}"}, 404),
     ("POST", f"{HERE}/files", {}, 400),
     ("POST", f"{HERE}/files", {"file_id": 7}, 400),

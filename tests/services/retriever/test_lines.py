@@ -1,5 +1,7 @@
 import json
+from base64 import b64decode
 
+import numpy as np
 import pytest
 
 from services.common.errors import InvalidRequest, TooLarge
@@ -7,7 +9,7 @@ from services.retriever.lines import MAX_LINE, PassageLines, Row
 
 
 def read(body: bytes, *, block: int = 7, max_bytes: int = 2**30) -> list[Row]:
-    with PassageLines(max_bytes=max_bytes) as lines:
+    with PassageLines(max_bytes=max_bytes, dimensions=lambda: 3) as lines:
         for start in range(0, len(body), block):
             lines.feed(body[start : start + block])
         lines.finish()
@@ -30,6 +32,14 @@ def test_a_document_id_and_attributes_are_kept() -> None:
     [row] = read(b'{"id":"a","doc_id":"d","text":"x","attributes":{"year":2019,"ok":true,"s":"t"}}')
     assert row.doc_id == "d"
     assert json.loads(row.attributes) == {"year": 2019.0, "ok": True, "s": "t"}
+
+
+def test_a_vector_is_kept_at_length_one() -> None:
+    row, other = read(b'{"id":"a","text":"x","embedding":[0,3,-4.0]}\n{"id":"b","text":"y"}')
+    assert row.vector is not None
+    kept = np.frombuffer(b64decode(row.vector), np.float16)
+    assert kept == pytest.approx([0, 0.6, -0.8], abs=1e-3)
+    assert other.vector is None
 
 
 BAD = [
@@ -67,6 +77,16 @@ BAD = [
     (b'{"id":"a","text":"' + b"x" * 100_001 + b'"}', "'text'"),
     (b'{"id":"a","text":"' + b"x" * MAX_LINE + b'"}', "longer than"),
     (b"[" * 100_000, "not valid JSON"),
+    (b'{"id":"a","text":"x","embedding":[1,2]}', "2 numbers, the store's vectors 3"),
+    (b'{"id":"a","text":"x","embedding":[]}', "0 numbers"),
+    (b'{"id":"a","text":"x","embedding":[0,0,-0.0]}', "zero"),
+    (b'{"id":"a","text":"x","embedding":[1,2,NaN]}', "'embedding.2'"),
+    (b'{"id":"a","text":"x","embedding":[1,-Infinity,2]}', "'embedding.1'"),
+    (b'{"id":"a","text":"x","embedding":[1e999,1,2]}', "'embedding.0'"),
+    (b'{"id":"a","text":"x","embedding":["1",2,3]}', "'embedding.0'"),
+    (b'{"id":"a","text":"x","embedding":[true,2,3]}', "'embedding.0'"),
+    (b'{"id":"a","text":"x","embedding":[null,2,3]}', "'embedding.0'"),
+    (b'{"id":"a","text":"x","embedding":"AAAA"}', "'embedding'"),
 ]
 
 
@@ -79,7 +99,7 @@ def test_a_bad_line_is_named_with_what_is_wrong(line: bytes, reason: str) -> Non
 
 
 def test_a_line_without_an_end_is_refused_before_it_fills_the_memory() -> None:
-    with PassageLines(max_bytes=2**40) as lines:
+    with PassageLines(max_bytes=2**40, dimensions=lambda: 3) as lines:
         lines.feed(b"x" * MAX_LINE)
         with pytest.raises(InvalidRequest, match="Line 1: longer than"):
             lines.feed(b"x")

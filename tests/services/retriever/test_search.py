@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.retriever import candidates, staging, vector_index
+from services.retriever import candidates, staging, storage, vector_index
 from tests.services.retriever.conftest import DIMENSIONS, Retriever
 
 SHELF = [
@@ -156,8 +156,7 @@ def test_the_index_finds_what_an_exact_scan_finds_in_each_store(retriever: Retri
     for store_id in sizes:
         with retriever.db.transaction() as session:
             queries = _some_vectors(session, store_id, 50)
-            session.execute(text("set local enable_indexscan = off"))
-            exact = candidates.nearest(session, store_id, queries, None, limit=10)
+            exact = candidates.nearest(session, store_id, queries, None, limit=10, exact=True)
         with retriever.db.transaction() as session:
             for kind in ("sort", "seqscan", "bitmapscan"):
                 session.execute(text(f"set local enable_{kind} = off"))
@@ -175,13 +174,14 @@ def _insert(retriever: Retriever, store_id: str, vectors: npt.NDArray[np.float32
     sent = retriever.send(store_id, ({"id": str(n), "text": "x"} for n in range(len(vectors))))
     with retriever.db.transaction() as session:
         rows = staging.without_vector(session, sent["id"], after=0, limit=len(vectors))
-        staging.add_vectors(
+        added = staging.add_vectors(
             session,
             store_id=store_id,
             ingestion_id=sent["id"],
             pks=[pk for pk, _, _ in rows],
             vectors=vectors,
         )
+        storage.lock_store(session, store_id).passages += len(added)
 
 
 def _some_vectors(session: Session, store_id: str, count: int) -> npt.NDArray[np.float32]:

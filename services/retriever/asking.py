@@ -1,0 +1,90 @@
+"""What a search asks for: words, a vector, or both."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from services.common.contracts import retriever as wire
+from services.common.errors import InvalidRequest
+from services.retriever.embedding import Embedder
+from services.retriever.explaining import Clock
+from services.retriever.vectors import unit
+
+Vector = npt.NDArray[np.float32]
+
+
+def of(ask: wire.SearchAsk) -> list[wire.BatchQuery]:
+    """The queries of a single search, which share its filters."""
+    texts: Sequence[str | None] = ask.query if isinstance(ask.query, list) else [ask.query]
+    if len(texts) > 1 and ask.vector is not None:
+        raise _refusal("A vector stands for one query.", param="vector")
+    return [
+        wire.BatchQuery.model_construct(query=text, vector=ask.vector, filters=ask.filters)
+        for text in texts
+    ]
+
+
+def check(queries: Sequence[wire.BatchQuery], mode: wire.SearchMode) -> None:
+    for query in queries:
+        if query.vector is not None and mode == "text":
+            raise _refusal("Mode 'text' has no use for a vector.", param="vector")
+        if query.query is None and (query.vector is None or mode != "vector"):
+            raise _refusal(
+                "A search needs a query, or in mode 'vector' a vector.",
+                code="missing_required_parameter",
+            )
+    check_words([query.query for query in queries if query.query is not None])
+
+
+def check_words(texts: Sequence[str]) -> None:
+    """Here, before queries of several callers go through the model together: what one of them gets
+    wrong is its own. A lone surrogate raises ``UnicodeEncodeError``, which is answered as such."""
+    for text in texts:
+        text.encode()
+    if any(not text.strip() or "\x00" in text for text in texts):
+        raise _refusal("A query must hold words, and no NUL characters.")
+
+
+def embedded(
+    embedder: Embedder, queries: Sequence[wire.BatchQuery], clock: Clock
+) -> dict[int, Vector]:
+    """The vectors of the words of those queries that bring none, by the query's place."""
+    words = {n: query.query or "" for n, query in enumerate(queries) if query.vector is None}
+    if not words:
+        return {}
+    with clock.stage("embed"):
+        return dict(zip(words, embedder.embed(list(words.values())), strict=True))
+
+
+def vectors(
+    queries: Sequence[wire.BatchQuery], of_words: Mapping[int, Vector], dimensions: int
+) -> Vector:
+    """One for each query, shape ``(len(queries), dimensions)``: the one it brings, or that of its
+    words."""
+    return np.stack(
+        [
+            of_words[n] if query.vector is None else _brought(query.vector, dimensions)
+            for n, query in enumerate(queries)
+        ]
+    )
+
+
+def _brought(numbers: wire.Vector, dimensions: int) -> Vector:
+    try:
+        return unit(numbers, dimensions)
+    except ValueError as error:
+        raise _refusal(f"'vector': {error}.", param="vector") from None
+
+
+def by_filter(queries: Sequence[wire.BatchQuery]) -> list[list[int]]:
+    """Places of the queries that share a filter: each group is one statement."""
+    groups: dict[str, list[int]] = {}
+    for place, query in enumerate(queries):
+        key = query.filters.model_dump_json() if query.filters else ""
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+
+def _refusal(message: str, *, code: str = "invalid_query", param: str = "query") -> InvalidRequest:
+    return InvalidRequest(message, code=code, param=param)

@@ -1,0 +1,21 @@
+"""Vectors that callers bring along."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+def unit(numbers: Sequence[float], dimensions: int) -> npt.NDArray[np.float32]:
+    """The vector at length 1; ``ValueError`` where it has another size, no direction or no end."""
+    if len(numbers) != dimensions:
+        raise ValueError(f"it has {len(numbers)} numbers, the store's vectors {dimensions}")
+    vector = np.asarray(numbers, np.float64)
+    largest = np.abs(vector).max()
+    if not np.isfinite(largest):
+        raise ValueError("its numbers must be finite")
+    if largest == 0:
+        raise ValueError("it is zero throughout and points nowhere")
+    # First by the largest: squares of very large or small numbers leave a double's range.
+    vector = vector / largest
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
