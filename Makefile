@@ -6,7 +6,7 @@ SLOW := faults or browser
 PYTEST := $(BIN)/pytest --durations=15
 # Most of a test's time is one process starting, or waiting for another. Tests of a file share what they start.
 AT_ONCE := -n $(or $(JOBS),2) --dist loadfile
-BENCHES := trainer generator evaluator validity retrieval_quality
+BENCHES := trainer generator evaluator retriever validity retrieval_quality
 
 .PHONY: help setup dev demo test check format up down bench clean
 

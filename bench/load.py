@@ -3,12 +3,13 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
+_JSON = {"Content-Type": "application/json"}
 _CHAT = "/v1/chat/completions"
 
 
@@ -30,10 +31,9 @@ class Client:
 
     async def stream(self, body: dict[str, Any]) -> Streamed:
         data = json.dumps({**body, "stream": True}).encode()
-        headers = {"Content-Type": "application/json"}
         started = time.perf_counter()
         first, events, last = 0.0, 0, b""
-        async with self._session.post(self.url + _CHAT, data=data, headers=headers) as answer:
+        async with self._session.post(self.url + _CHAT, data=data, headers=_JSON) as answer:
             if answer.status != 200:
                 raise RuntimeError(f"{self.url}: {answer.status} {await answer.text()}")
             async for block in answer.content.iter_any():
@@ -52,6 +52,21 @@ class Client:
                 raise RuntimeError(f"{self.url}{path}: {answer.status} {await answer.text()}")
             return await answer.json()
 
+    async def send(self, path: str, data: bytes | AsyncIterable[bytes]) -> bytes:
+        """POST what is JSON already; the answer as it came."""
+        async with self._session.post(self.url + path, data=data, headers=_JSON) as answer:
+            if answer.status >= 300:
+                raise RuntimeError(f"{self.url}{path}: {answer.status} {await answer.text()}")
+            return await answer.read()
+
+    async def get(self, path: str) -> Any:
+        async with self._session.get(self.url + path) as answer:
+            return await answer.json()
+
+    async def delete(self, path: str) -> None:
+        async with self._session.delete(self.url + path) as answer:
+            answer.raise_for_status()
+
     async def at_once(self, bodies: Sequence[dict[str, Any]], width: int) -> float:
         """Stream them all, ``width`` at a time; gives the seconds that took."""
         waiting = iter(bodies)
@@ -63,3 +78,20 @@ class Client:
         started = time.perf_counter()
         await asyncio.gather(*(worker() for _ in range(width)))
         return time.perf_counter() - started
+
+
+async def timed(
+    calls: Iterable[Callable[[], Awaitable[object]]], width: int
+) -> tuple[float, list[float]]:
+    """Make the calls, ``width`` at a time; the seconds of all together, and of each."""
+    waiting, each = iter(calls), list[float]()
+
+    async def worker() -> None:
+        for call in waiting:
+            began = time.perf_counter()
+            await call()
+            each.append(time.perf_counter() - began)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(width)))
+    return time.perf_counter() - started, each
