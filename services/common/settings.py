@@ -31,7 +31,9 @@ class ServiceSettings(BaseSettings):
         "on every path but health.",
     )
     database_url: str = Field(description="SQLAlchemy URL, `postgresql+psycopg://…`.")
-    database_pool_size: int = Field(8, ge=1, le=200, description="Connections kept open.")
+    database_pool_size: int = Field(
+        8, ge=1, le=200, description="Connections kept open; twice as many after a rush."
+    )
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Celery's broker.")
     api_keys: tuple[ApiKey, ...] = Field((), description="JSON list of accepted keys.")
     service_key: SecretStr | None = Field(

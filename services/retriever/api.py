@@ -127,31 +127,36 @@ def retrieve_passage(store_id: str, passage_id: str, session: SessionDep) -> wir
     return service.passage(session, store_id, passage_id)
 
 
+# Searches go to a thread once: a plain route does for its session, its work and its answer.
 @router.post("/{store_id}/search", dependencies=[PLACE])
-def search(
+async def search(
     store_id: str,
     ask: wire.SearchAsk,
-    session: SessionDep,
+    db: DatabaseDep,
     embedder: EmbedderDep,
     reranker: RerankerDep,
     settings: SettingsDep,
 ) -> wire.SearchPage:
-    return service.search(
-        session, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
+    return await db.transact(
+        lambda session: service.search(
+            session, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
+        )
     )
 
 
 @router.post("/{store_id}/search/batch", dependencies=[PLACE])
-def search_batch(
+async def search_batch(
     store_id: str,
     ask: wire.BatchSearchAsk,
-    session: SessionDep,
+    db: DatabaseDep,
     embedder: EmbedderDep,
     reranker: RerankerDep,
     settings: SettingsDep,
 ) -> wire.BatchSearchResults:
-    return service.search_batch(
-        session, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
+    return await db.transact(
+        lambda session: service.search_batch(
+            session, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
+        )
     )
 
 

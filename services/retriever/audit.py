@@ -35,7 +35,9 @@ def audit(
     if ask.queries is not None:
         asking.check_words(ask.queries)
     vectors = embedder.embed(ask.queries) if ask.queries is not None else None
-    row = refuse_expired(storage.store(session, store_id))
+    depth = max(DEPTH, 2 * ask.k)
+    breadth = candidates.breadth(max(ef_search, depth))
+    row = refuse_expired(storage.store(session, store_id, *breadth))
     if vectors is not None:
         adopt_at_search(session, row, embedder)
     where = filters.where(ask.filters)
@@ -48,8 +50,7 @@ def audit(
         own = [None] * len(vectors)
 
     def search(some: npt.NDArray[np.float32]) -> list[list[Scored]]:
-        limit = max(DEPTH, 2 * ask.k)
-        return scanning.nearest(session, row, some, where, limit=limit, ef_search=ef_search)[0]
+        return scanning.nearest(session, row, some, where, limit=depth)[0]
 
     def scan(some: npt.NDArray[np.float32]) -> list[list[Scored]]:
         return candidates.nearest(session, store_id, some, where, limit=ask.k + 1, exact=True)

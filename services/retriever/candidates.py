@@ -4,7 +4,9 @@
 the keys and scores of at most ``limit`` passages, best first.
 """
 
+import json
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,9 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
+    Select,
     Text,
+    bindparam,
     cast,
     func,
     literal,
@@ -31,25 +35,28 @@ from services.retriever.models import LANGUAGE, Passage, PassageVector
 from services.retriever.ranking import Scored, best_first
 from services.retriever.vector_index import has_size, sized
 
+_Nearest = Select[tuple[int, int, float]]
+
 # ts_rank's weights of D, C, B and A words: a word of the title counts a little more.
 _WEIGHTS = [0.8, 0.8, 0.8, 1.0]
 # And what it divides by: the logarithm of a passage's length. A long one holds more of any word.
 _BY_LENGTH = 1
 
 
-def set_breadth(session: Session, ef_search: int) -> None:
-    """For this transaction: how far HNSW looks, and that it looks on until the limit is met.
+@cache
+def breadth(ef_search: int) -> tuple[ColumnElement[str], ...]:
+    """What sets for this transaction how far HNSW looks, and that it looks on until the limit is
+    met.
 
     Without the latter a filter is applied to the nearest ``ef_search`` of *all* stores only. The
     planner, which does not know what a scan of HNSW costs, is kept from reading and sorting all.
     """
-    session.execute(
-        select(
-            func.set_config("hnsw.ef_search", str(ef_search), True),
-            func.set_config("hnsw.iterative_scan", "relaxed_order", True),
-            func.set_config("enable_sort", "off", True),
-        )
-    )
+    settings = {
+        "hnsw.ef_search": str(ef_search),
+        "hnsw.iterative_scan": "relaxed_order",
+        "enable_sort": "off",
+    }
+    return tuple(func.set_config(name, value, True) for name, value in settings.items())
 
 
 def count(session: Session, store_id: str, where: ColumnElement[bool], *, most: int) -> int:
@@ -91,25 +98,42 @@ def nearest(
     ``exact`` reads every vector of the store that ``where`` leaves.
     """
     size = vectors.shape[1]
+    statement = (
+        _nearest_of_all(size, exact) if where is None else _nearest(where, size, exact=exact)
+    )
+    asked = {
+        "places": list(range(len(vectors))),
+        "vectors": [json.dumps(vector.tolist()) for vector in vectors],
+        "store": store_id,
+        "limit": limit,
+    }
+    rows = session.execute(statement, asked)
+    found: list[list[Scored]] = [[] for _ in vectors]
+    for n, pk, score in rows:
+        found[n].append((pk, min(max(score, 0.0), 1.0)))
+    return [best_first(hits) for hits in found]  # relaxed order may swap neighbours
+
+
+@cache
+def _nearest_of_all(size: int, exact: bool) -> _Nearest:
+    """Built once: for most searches that takes longer than anything else done in Python."""
+    return _nearest(None, size, exact=exact)
+
+
+def _nearest(where: ColumnElement[bool] | None, size: int, *, exact: bool) -> _Nearest:
     asked = select(
-        func.unnest(cast(list(range(len(vectors))), ARRAY(Integer))).label("n"),
-        func.unnest(cast(vectors.tolist(), ARRAY(HALFVEC(size), dimensions=1))).label("vector"),
+        func.unnest(bindparam("places", type_=ARRAY(Integer))).label("n"),
+        cast(func.unnest(bindparam("vectors", type_=ARRAY(Text))), HALFVEC(size)).label("vector"),
     ).cte("asked")
     distance = sized(size).cosine_distance(asked.c.vector)
     hit = select(PassageVector.passage_pk.label("pk"), (1 - distance).label("score"))
     if where is not None:
         hit = hit.join(Passage, Passage.pk == PassageVector.passage_pk).where(where)
-    mine = hit.where(PassageVector.store_id == store_id, has_size(size))
     # A sum is no order that an index has.
     order = distance + literal_column("0") if exact else distance
-    near = mine.order_by(order).limit(limit).lateral()
-    rows = session.execute(
-        select(asked.c.n, near.c.pk, near.c.score).select_from(asked).join(near, true())
-    )
-    found: list[list[Scored]] = [[] for _ in vectors]
-    for n, pk, score in rows:
-        found[n].append((pk, min(max(score, 0.0), 1.0)))
-    return [best_first(hits) for hits in found]  # relaxed order may swap neighbours
+    mine = hit.where(PassageVector.store_id == bindparam("store"), has_size(size))
+    near = mine.order_by(order).limit(bindparam("limit", type_=Integer)).lateral()
+    return select(asked.c.n, near.c.pk, near.c.score).select_from(asked).join(near, true())
 
 
 def matching(

@@ -1,4 +1,7 @@
-"""What routes are given: everything the lifespan opened."""
+"""What routes are given: everything the lifespan opened.
+
+Coroutines, though none waits: a plain function would be called in a thread of its own.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -13,27 +16,27 @@ from services.retriever.embedding import Embedder, Reranker
 from services.retriever.settings import RetrieverSettings
 
 
-def get_settings(request: Request) -> RetrieverSettings:
+async def get_settings(request: Request) -> RetrieverSettings:
     settings: RetrieverSettings = request.app.state.settings
     return settings
 
 
-def get_database(request: Request) -> Database:
+async def get_database(request: Request) -> Database:
     database: Database = request.app.state.db
     return database
 
 
-def get_queue(request: Request) -> TaskQueue:
+async def get_queue(request: Request) -> TaskQueue:
     queue: TaskQueue = request.app.state.queue
     return queue
 
 
-def get_embedder(request: Request) -> Embedder:
+async def get_embedder(request: Request) -> Embedder:
     embedder: Embedder = request.app.state.embedder
     return embedder
 
 
-def get_reranker(request: Request) -> Reranker | None:
+async def get_reranker(request: Request) -> Reranker | None:
     reranker: Reranker | None = request.app.state.reranker
     return reranker
 
@@ -44,7 +47,7 @@ async def hold_place(request: Request) -> AsyncIterator[None]:
         yield
 
 
-def get_trainer(request: Request) -> TrainerClient:
+async def get_trainer(request: Request) -> TrainerClient:
     trainer: TrainerClient = request.app.state.trainer
     return trainer
 

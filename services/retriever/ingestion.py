@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -33,7 +35,7 @@ RUNNING = ("in_progress",)
 # Claims without a committed batch in between, after which an ingestion is given up.
 MAX_ATTEMPTS = 5
 
-# Passages embedded per transaction: what a killed worker does again.
+# Passages embedded per transaction: a killed worker does again what it embedded and what it stored.
 BATCH = 256
 
 
@@ -149,46 +151,87 @@ def _embed_batches(
     owner: str,
     lost: threading.Event,
 ) -> None:
+    """While the model computes one batch, the one before goes into the index."""
     after, done, began = 0, 0, time.monotonic()
-    while not lost.is_set():
-        with db.transaction() as session:
-            batch = staging.without_vector(session, ingestion_id, after=after, limit=BATCH)
-        if not batch:
+    storing: Future[bool] | None = None
+    with ThreadPoolExecutor(1, "storing") as beside:
+        while not lost.is_set():
             with db.transaction() as session:
-                storage.end_held(session, ingestion_id, owner, status="completed", error=None)
-            log.info("embedding_finished", ingestion=ingestion_id)
-            return
-        pks = [pk for pk, _, _ in batch]
-        texts = [f"{title}\n{text}".strip() for _, title, text in batch]
-        contents = [cache.content_of(text) for text in texts]
-        with db.transaction() as session:
-            known = cache.find(session, embedder.identity, contents)
-        vectors = _vectors(embedder, texts, contents, known)
-        with db.transaction() as session:
-            store = storage.lock_store(session, store_id)
-            if not storage.update_held(session, ingestion_id, owner, attempts=0):
+                if not storage.is_held(session, ingestion_id, owner):
+                    return
+                batch = staging.without_vector(session, ingestion_id, after=after, limit=BATCH)
+            embedded = _embedded(db, embedder, batch) if batch else None
+            if storing is not None and not storing.result():
                 return
-            adopt(store, embedder)
-            added = staging.add_vectors(
-                session, store_id=store_id, ingestion_id=ingestion_id, pks=pks, vectors=vectors
+            if embedded is None:
+                with db.transaction() as session:
+                    storage.end_held(session, ingestion_id, owner, status="completed", error=None)
+                log.info("embedding_finished", ingestion=ingestion_id)
+                return
+            after, done = batch[-1][0], done + len(batch)
+            rate = done / (time.monotonic() - began)
+            storing = beside.submit(
+                _store, db, embedder, store_id, ingestion_id, owner, embedded, rate
             )
-            new = {
-                pk: content
-                for pk, content in zip(pks, contents, strict=True)
-                if pk in added and content not in known
-            }
-            cache.keep(session, embedder.identity, new)
-            store.passages += len(added)
-            store.last_active_at = now()
-            done += len(pks)
-            storage.update_held(
-                session,
-                ingestion_id,
-                owner,
-                embedded=Ingestion.embedded + len(added),
-                rate=done / (time.monotonic() - began),
-            )
-        after = pks[-1]
+
+
+class _Embedded(NamedTuple):
+    """A batch: its passages' keys, the vectors of their contents, one a row, and which contents the
+    cache has."""
+
+    pks: list[int]
+    contents: list[bytes]
+    vectors: cache.Vector
+    known: frozenset[bytes]
+
+
+def _embedded(db: Database, embedder: Embedder, batch: Sequence[tuple[int, str, str]]) -> _Embedded:
+    texts = [f"{title}\n{text}".strip() for _, title, text in batch]
+    contents = [cache.content_of(text) for text in texts]
+    with db.transaction() as session:
+        known = cache.find(session, embedder.identity, contents)
+    vectors = _vectors(embedder, texts, contents, known)
+    return _Embedded([pk for pk, _, _ in batch], contents, vectors, frozenset(known))
+
+
+def _store(
+    db: Database,
+    embedder: Embedder,
+    store_id: str,
+    ingestion_id: str,
+    owner: str,
+    embedded: _Embedded,
+    rate: float,
+) -> bool:
+    """Make the batch searchable; False, and nothing done, when the ingestion is held no more."""
+    with db.transaction() as session:
+        store = storage.lock_store(session, store_id)
+        if not storage.update_held(session, ingestion_id, owner, attempts=0):
+            return False
+        adopt(store, embedder)
+        added = staging.add_vectors(
+            session,
+            store_id=store_id,
+            ingestion_id=ingestion_id,
+            pks=embedded.pks,
+            vectors=embedded.vectors,
+        )
+        new = {
+            pk: content
+            for pk, content in zip(embedded.pks, embedded.contents, strict=True)
+            if pk in added and content not in embedded.known
+        }
+        cache.keep(session, embedder.identity, new)
+        store.passages += len(added)
+        store.last_active_at = now()
+        storage.update_held(
+            session,
+            ingestion_id,
+            owner,
+            embedded=Ingestion.embedded + len(added),
+            rate=rate,
+        )
+    return True
 
 
 def _vectors(

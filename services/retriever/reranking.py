@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from services.common.contracts.retriever import BatchQuery, RankingOptions
 from services.common.errors import InvalidRequest
 from services.retriever.embedding import Reranker
-from services.retriever.models import Passage
 from services.retriever.ranking import Scored, best_first
+from services.retriever.storage import Found
 
 
 def chosen(
@@ -42,7 +42,7 @@ def rerank(
     reranker: Reranker,
     queries: Sequence[str],
     found: Sequence[Scored],
-    rows: Mapping[int, Passage],
+    rows: Mapping[int, Found],
     *,
     least: int,
 ) -> list[list[Scored]]:
@@ -53,6 +53,6 @@ def rerank(
     return [best_first(zip(pks, reranker.scores(query, texts), strict=True)) for query in queries]
 
 
-def _text(row: Passage) -> str:
+def _text(row: Found) -> str:
     """What was embedded: a file's name is no part of what its chunks say."""
     return row.text if row.file_id is not None else f"{row.title}\n{row.text}".strip()

@@ -25,11 +25,12 @@ def nearest(
     where: ColumnElement[bool] | None,
     *,
     limit: int,
-    ef_search: int,
 ) -> tuple[list[list[Scored]], Scan]:
-    """At most ``limit`` passages for each row of ``vectors``, and how they were found."""
+    """At most ``limit`` passages for each row of ``vectors``, and how they were found.
+
+    The transaction has its ``candidates.breadth``, of ``limit`` at least.
+    """
     if not _few(session, store, where):
-        candidates.set_breadth(session, max(ef_search, limit))
         found = candidates.nearest(session, store.id, vectors, where, limit=limit)
         # HNSW gives up after hnsw.max_scan_tuples, whatever it has: other stores', or filtered out.
         if all(len(hits) == limit for hits in found):

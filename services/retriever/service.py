@@ -14,8 +14,9 @@ from services.retriever.compatibility import adopt_at_search
 from services.retriever.embedding import Embedder, Reranker
 from services.retriever.expiry import refuse_expired
 from services.retriever.explaining import RANKINGS, Clock, fusion, placements
-from services.retriever.models import Passage, VectorStore
+from services.retriever.models import VectorStore
 from services.retriever.ranking import Scored, best_of, fuse
+from services.retriever.storage import Found
 from services.retriever.views import read_passage, read_result, read_store
 
 # How deep each ranking is looked at before fusion, at least.
@@ -193,7 +194,8 @@ def _rank(
     asking.check(queries, mode)
     # Before the first statement: no connection is held while the model computes.
     of_words = asking.embedded(embedder, queries, clock) if mode != "text" else {}
-    row = refuse_expired(storage.store(session, store_id))
+    breadth = candidates.breadth(max(ef_search, depth))
+    row = refuse_expired(storage.store(session, store_id, *breadth))
     vectors = None
     if mode != "text":
         adopt_at_search(session, row, embedder)
@@ -204,7 +206,7 @@ def _rank(
         if vectors is not None:
             with clock.stage("vector"):
                 found, clock.scan = scanning.nearest(
-                    session, row, vectors[places], where, limit=depth, ef_search=ef_search
+                    session, row, vectors[places], where, limit=depth
                 )
             for place, hits in zip(places, found, strict=True):
                 rankings[place].append(hits)
@@ -239,7 +241,7 @@ def _merge(
 
 
 def _results(
-    rows: Mapping[int, Passage],
+    rows: Mapping[int, Found],
     scored: Sequence[Scored],
     options: wire.RankingOptions,
     limit: int,

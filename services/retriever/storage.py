@@ -2,9 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, select, true, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Select,
+    bindparam,
+    delete,
+    func,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from services.common.errors import NotFound
@@ -21,11 +33,18 @@ from services.retriever.models import (
 )
 
 
-def store(session: Session, store_id: str) -> VectorStore:
-    found = session.get(VectorStore, store_id)
+def store(session: Session, store_id: str, *also: ColumnElement[Any]) -> VectorStore:
+    """The store; ``also`` is computed in the same round trip, for what it does."""
+    found = session.execute(_store(also), {"id": store_id}).first()
     if found is None:
         raise _no_store(store_id)
-    return found
+    row: VectorStore = found[0]
+    return row
+
+
+@cache
+def _store(also: tuple[ColumnElement[Any], ...]) -> Select[tuple[VectorStore]]:
+    return select(VectorStore, *also).where(VectorStore.id == bindparam("id"))
 
 
 def lock_store(session: Session, store_id: str) -> VectorStore:
@@ -188,17 +207,23 @@ def ingestions(session: Session, store_id: str, cursor: Cursor) -> tuple[list[In
     return page_of(session, statement, Ingestion.id, cursor)
 
 
+def _held(ingestion_id: str, owner: str) -> ColumnElement[bool]:
+    return (
+        (Ingestion.id == ingestion_id)
+        & (Ingestion.lease_owner == owner)
+        & (Ingestion.status == "in_progress")
+    )
+
+
+def is_held(session: Session, ingestion_id: str, owner: str) -> bool:
+    """Whether this worker still holds an ingestion; waits for nobody."""
+    return session.scalar(select(Ingestion.id).where(_held(ingestion_id, owner))) is not None
+
+
 def update_held(session: Session, ingestion_id: str, owner: str, **values: Any) -> bool:
     """Change an ingestion this worker still holds; False, and no change, when it does not."""
     kept = session.execute(
-        update(Ingestion)
-        .where(
-            Ingestion.id == ingestion_id,
-            Ingestion.lease_owner == owner,
-            Ingestion.status == "in_progress",
-        )
-        .values(**values)
-        .returning(Ingestion.id)
+        update(Ingestion).where(_held(ingestion_id, owner)).values(**values).returning(Ingestion.id)
     )
     return kept.first() is not None
 
@@ -233,11 +258,26 @@ def passages(session: Session, store_id: str, ids: Sequence[str]) -> dict[str, P
     return {row.id: row for row in rows}
 
 
-def searchable(session: Session, pks: Sequence[int]) -> dict[int, Passage]:
+class Found(NamedTuple):
+    """What a search shows of a passage. No entity, which would cost as much as finding it."""
+
+    pk: int
+    id: str
+    doc_id: str
+    title: str
+    text: str
+    attributes: dict[str, Any]
+    file_id: str | None
+
+
+_SEARCHABLE = (
+    select(*(getattr(Passage, name) for name in Found._fields))
+    .join(PassageVector, PassageVector.passage_pk == Passage.pk)
+    .where(Passage.pk == func.any(bindparam("pks", type_=ARRAY(BigInteger))))
+)
+
+
+def searchable(session: Session, pks: Sequence[int]) -> dict[int, Found]:
     """The passages of these keys that have a vector, by key."""
-    rows = session.scalars(
-        select(Passage)
-        .join(PassageVector, PassageVector.passage_pk == Passage.pk)
-        .where(Passage.pk == func.any(list(pks)))
-    )
-    return {row.pk: row for row in rows}
+    rows = session.execute(_SEARCHABLE, {"pks": list(pks)})
+    return {row[0]: Found(*row) for row in rows}

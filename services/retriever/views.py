@@ -6,6 +6,7 @@ from services.common.contracts import retriever as wire
 from services.common.contracts import vector_store_files as files
 from services.retriever.expiry import is_expired
 from services.retriever.models import FileBatch, Ingestion, Passage, StoreFile, VectorStore
+from services.retriever.storage import Found
 
 Counts = Mapping[str, int]
 """How many are in each status."""
@@ -66,7 +67,7 @@ def read_passage(row: Passage) -> wire.Passage:
 
 
 def read_result(
-    row: Passage, score: float, *, places: list[wire.Placement] | None = None
+    row: Found, score: float, *, places: list[wire.Placement] | None = None
 ) -> wire.SearchResult:
     return wire.SearchResult(
         file_id=row.doc_id,

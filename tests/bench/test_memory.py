@@ -35,7 +35,8 @@ def test_the_most_is_kept_until_it_is_forgotten(child: "subprocess.Popen[str]") 
     assert memory.peak([found]) > 200
     memory.forget([found])
     assert memory.peak([found]) < 100
-    assert child.stdin is not None and child.stdout is not None
+    assert child.stdin is not None
+    assert child.stdout is not None
     child.stdin.write("\n")
     child.stdin.flush()
     child.stdout.readline()

@@ -1,5 +1,6 @@
 """Ingestions that are watched, stopped and gone on with, and texts that are embedded once."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,15 @@ def act(retriever: Retriever, sent: dict[str, Any], action: str = "") -> dict[st
     return dict(response.json())
 
 
+def stored(retriever: Retriever, sent: dict[str, Any], count: int) -> dict[str, Any]:
+    """The ingestion once so many are searchable: a batch is stored beside the next one's work."""
+    deadline = time.monotonic() + 30
+    while (told := act(retriever, sent))["embedded"] < count:
+        assert time.monotonic() < deadline, told
+        time.sleep(0.01)
+    return told
+
+
 def vectors_in(retriever: Retriever, store_id: str) -> int:
     with retriever.db.transaction() as session:
         count = select(func.count()).where(PassageVector.store_id == store_id)
@@ -86,7 +96,8 @@ def test_pace_and_time_left_are_told_from_the_first_batch_on(
     sent = retriever.send(retriever.store(), passages(10, "pace"))
     assert (sent["passages_per_second"], sent["seconds_left"]) == (None, None)
     seen: list[dict[str, Any]] = []
-    ingestion.embed(retriever.db, Counting(lambda: seen.append(act(retriever, sent))), sent["id"])
+    watching = Counting(lambda: seen.append(stored(retriever, sent, len(watching.texts))))
+    ingestion.embed(retriever.db, watching, sent["id"])
     assert [look["embedded"] for look in seen] == [0, 4, 8]
     assert seen[1]["seconds_left"] == pytest.approx(6 / seen[1]["passages_per_second"])
     done = act(retriever, sent)
@@ -99,9 +110,13 @@ def test_a_cancelled_ingestion_stops_and_goes_on_when_resumed(
 ) -> None:
     store_id = retriever.store()
     sent = retriever.send(store_id, passages(10, "stop"))
-    stopping = Counting(
-        lambda: act(retriever, sent, "cancel") if len(stopping.texts) == 4 else None
-    )
+
+    def stop() -> None:
+        if len(stopping.texts) == 4:
+            stored(retriever, sent, 4)
+            act(retriever, sent, "cancel")
+
+    stopping = Counting(stop)
     ingestion.embed(retriever.db, stopping, sent["id"])
     stopped = act(retriever, sent)
     assert (stopped["status"], stopped["embedded"]) == ("cancelled", 4)

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy import func
 
 from services.retriever import candidates, scanning
 from tests.services.retriever.conftest import DIMENSIONS, Retriever
@@ -73,14 +72,16 @@ def test_what_the_index_gives_up_on_is_read(
     retriever: Retriever, vectors: list[list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """HNSW walks the vectors of all stores, and stops after so many of others."""
-    breadth = candidates.set_breadth
-
-    def narrow(session: Session, ef_search: int) -> None:
-        breadth(session, ef_search)
-        for setting in ("hnsw.max_scan_tuples = 50", "enable_seqscan = off"):
-            session.execute(text(f"set local {setting}"))
-
-    monkeypatch.setattr(candidates, "set_breadth", narrow)
+    breadth = candidates.breadth
+    monkeypatch.setattr(
+        candidates,
+        "breadth",
+        lambda ef_search: (
+            *breadth(ef_search),
+            func.set_config("hnsw.max_scan_tuples", "50", True),
+            func.set_config("enable_seqscan", "off", True),
+        ),
+    )
     monkeypatch.setattr(scanning, "FEW", 1)
     crowded = retriever.store()
     near = np.random.default_rng(1).normal(size=(600, DIMENSIONS)) * 0.01 + vectors[0]

@@ -1,7 +1,7 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from services.retriever import candidates, staging, storage, vector_index
@@ -160,7 +160,7 @@ def test_the_index_finds_what_an_exact_scan_finds_in_each_store(retriever: Retri
         with retriever.db.transaction() as session:
             for kind in ("sort", "seqscan", "bitmapscan"):
                 session.execute(text(f"set local enable_{kind} = off"))
-            candidates.set_breadth(session, 100)
+            session.execute(select(*candidates.breadth(100)))
             approximate = candidates.nearest(session, store_id, queries, None, limit=10)
         found = [
             len({pk for pk, _ in near} & {pk for pk, _ in true}) / 10

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, select, text
 
 from services.common.contracts.retriever import SearchAsk
 from services.common.db import Database
@@ -33,7 +33,7 @@ def plan(retriever: Retriever, store_id: str, vectors: Any) -> str:
         asked.append((statement, parameters))
 
     with retriever.db.transaction() as session:
-        candidates.set_breadth(session, 100)
+        session.execute(select(*candidates.breadth(100)))
         event.listen(retriever.db.engine, "before_cursor_execute", note)
         try:
             candidates.nearest(session, store_id, vectors, None, limit=10)
