@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from bench.material import DIMENSIONS, Halves, Vectors
 
-# Below what the service gives its own: keys that its sequence never reaches.
+# Keys that the service's own sequence never reaches.
 FIRST_KEY = 10**12
 
 # As the index of vectors of this size has it: services/retriever/vector_index.py.

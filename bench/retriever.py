@@ -12,7 +12,7 @@ import json
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -171,8 +171,8 @@ class Bench:
         name: str,
         size: int,
         width: int,
-        ours: list[Callable[[], Any]],
-        by_hand: list[Callable[[], Any]],
+        ours: Sequence[Callable[[], Any]],
+        by_hand: Sequence[Callable[[], Any]],
         goal: str | None,
     ) -> None:
         sides = {"ours": ours, "by hand": by_hand}
@@ -182,10 +182,10 @@ class Bench:
             await timed(islice(cycle(calls), 2 * width), width)
         for n in range(self.asked.rounds):
             for side in list(sides)[:: 1 if n % 2 else -1]:
-                calls = islice(cycle(sides[side]), self.asked.searches)
-                seconds, some = await timed(calls, width)
+                some = islice(cycle(sides[side]), self.asked.searches)
+                seconds, taken_each = await timed(some, width)
                 taken[side] += seconds
-                each[side] += some
+                each[side] += taken_each
         total = self.asked.rounds * self.asked.searches
         self._figure(name, size, "/s", total / taken["ours"], total / taken["by hand"], goal)
         for place, at in (("p50", 0.5), ("p99", 0.99)):

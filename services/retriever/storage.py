@@ -43,7 +43,7 @@ def store(session: Session, store_id: str, *also: ColumnElement[Any]) -> VectorS
 
 
 @cache
-def _store(also: tuple[ColumnElement[Any], ...]) -> Select[tuple[VectorStore]]:
+def _store(also: tuple[ColumnElement[Any], ...]) -> Select[Any]:
     return select(VectorStore, *also).where(VectorStore.id == bindparam("id"))
 
 

@@ -18,4 +18,5 @@ def unit(numbers: Sequence[float], dimensions: int) -> npt.NDArray[np.float32]:
         raise ValueError("it is zero throughout and points nowhere")
     # First by the largest: squares of very large or small numbers leave a double's range.
     vector = vector / largest
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+    of_length_one: npt.NDArray[np.float32] = (vector / np.linalg.norm(vector)).astype(np.float32)
+    return of_length_one

@@ -9,11 +9,11 @@ from bench import memory
 
 CODE = """
 import sys
-held = bytearray(b"x" * 200_000_000)
+held = b"x" * 200_000_000
 del held
 print("done", flush=True)
 sys.stdin.readline()
-held = bytearray(b"x" * 100_000_000)
+held = b"x" * 100_000_000
 print("done", flush=True)
 sys.stdin.readline()
 """
