@@ -1,7 +1,8 @@
 """The nearest vectors of a store: by the index, or by reading all that come into question.
 
-One index holds the vectors of all stores, and HNSW walks it by nearness alone. Few vectors are read
-as fast as it is walked, and none is missed; few among many are what it may not come upon at all.
+One index holds all stores' vectors of a size, and HNSW walks it by nearness alone. Few vectors are
+read as fast as it is walked, and none is missed; few among many are what it may not come upon at
+all.
 """
 
 import numpy as np

@@ -79,6 +79,15 @@ async def test_without_its_model_the_service_is_not_ready_and_says_why(
         ask = {"query": "x", "mode": "vector"}
         refused = await http.post(f"/v1/vector_stores/{store}/search", json=ask)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
+        # What a worker embeds can wait for it; a vector that came along has nothing to fit.
+        for line, status in (
+            (b'{"id":"a","text":"x"}', 202),
+            (b'{"id":"b","text":"x","embedding":[1]}', 503),
+        ):
+            sent = await http.post(f"/v1/vector_stores/{store}/passages", content=line)
+            assert sent.status_code == status, sent.text
+        got = await http.post(f"/v1/vector_stores/{store}/passages/get", json={"ids": ["a", "b"]})
+        assert got.json()["missing"] == ["b"]
 
 
 async def test_with_all_places_taken_searches_are_429_and_the_rest_goes_on(

@@ -1,6 +1,7 @@
 """A store whose vectors are one model's, and a server that runs another."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from services.retriever.embedding import Embedder
 from services.retriever.main import create_app
 from services.retriever.settings import RetrieverSettings
 from tests.conftest import free_port
-from tests.services.retriever.conftest import Library, Retriever, serving
+from tests.services.retriever.conftest import DIMENSIONS, Library, Retriever, serving
 from tests.services.retriever.embedding.server import (
     KEY,
     SIZE,
@@ -99,21 +100,44 @@ def test_a_search_is_put_off_while_the_embedding_server_is_away(
     assert refused.json()["error"]["code"] == "embedding_server_unavailable"
 
 
-@pytest.mark.parametrize("path", ["search", "search/batch", "audit"])
+@pytest.mark.parametrize(
+    ("path", "ask"),
+    [
+        ("search", {"query": "boat"}),
+        ("search", {"vector": [1.0] * SIZE, "mode": "vector"}),
+        ("search", {"vector": [1.0] * DIMENSIONS, "mode": "vector"}),
+        ("search/batch", {"queries": [{"query": "boat"}]}),
+        ("audit", {"queries": ["boat"]}),
+    ],
+)
 def test_a_store_of_another_model_is_not_searched_by_vectors(
-    retriever: Retriever, other: Retriever, path: str
+    retriever: Retriever, other: Retriever, path: str, ask: dict[str, Any]
 ) -> None:
     store_id = retriever.fill(SHELF)
-    asks: dict[str, Any] = {
-        "search": {"query": "boat"},
-        "search/batch": {"queries": [{"query": "boat"}]},
-        "audit": {"queries": ["boat"]},
-    }
-    said = refusal(other.http.post(f"/v1/vector_stores/{store_id}/{path}", json=asks[path]))
+    said = refusal(other.http.post(f"/v1/vector_stores/{store_id}/{path}", json=ask))
     assert f"'{retriever.settings.embedding_model}' of 384 dimensions" in said
     assert "this server runs 'small' of 48 dimensions" in said
     assert other.search(store_id, "harbour", mode="text") == ["ship"]
     assert retriever.search(store_id, "boat")[0] == "ship"
+
+
+def test_a_store_takes_the_model_that_serves_with_its_first_ready_vector(
+    retriever: Retriever, other: Retriever
+) -> None:
+    store_id = other.store()
+    vectors = [[float(n == place) for n in range(SIZE)] for place in range(3)]
+    sent = other.send(
+        store_id,
+        ({"id": str(n), "text": "x", "embedding": vector} for n, vector in enumerate(vectors)),
+    )
+    assert (sent["status"], sent["embedded"]) == ("completed", 3)
+    store = shown(retriever, store_id)
+    assert (store["embedding_model"], store["dimensions"]) == ("small", SIZE)
+    ask = {"vector": vectors[2], "mode": "vector", "max_num_results": 1}
+    found = other.http.post(f"/v1/vector_stores/{store_id}/search", json=ask).json()["data"]
+    assert [hit["passage_id"] for hit in found] == ["2"]
+    line = json.dumps({"id": "9", "text": "x", "embedding": [1.0] * DIMENSIONS})
+    refusal(retriever.http.post(f"/v1/vector_stores/{store_id}/passages", content=line))
 
 
 def test_nothing_comes_into_a_store_of_another_model(library: Library, other: Retriever) -> None:

@@ -152,6 +152,35 @@ def test_a_batch_is_reranked_as_single_searches_are(reranking: httpx.Client, she
     ]
 
 
+def test_more_is_read_than_is_asked_for_in_mode_vector_too(
+    reranking: httpx.Client, model: str, shelf: str
+) -> None:
+    for query in (QUERY, "soup", "cat"):
+        told = scores(found(reranking, shelf, query=query, mode="vector", max_num_results=1))
+        assert list(told) == list(expected(model, query))[:1]
+
+
+def test_a_vector_alone_has_no_words_to_rerank_by(
+    reranking: httpx.Client, retriever: Retriever, model: str, shelf: str
+) -> None:
+    ask = {"vector": retriever.embedder.embed(["soup"])[0].tolist()}
+    wordless = {"query": None, "mode": "vector", **ask}
+    assert (
+        found(reranking, shelf, **wordless)["data"]
+        == (found(retriever.http, shelf, **wordless)["data"])
+    )
+    assert scores(found(reranking, shelf, **ask)) == pytest.approx(expected(model, QUERY), abs=1e-5)
+    url = f"/v1/vector_stores/{shelf}/search"
+    batch = {"queries": [ask, {"query": QUERY}], "mode": "vector"}
+    by_vector, by_words = reranking.post(f"{url}/batch", json=batch).json()["data"]
+    assert by_vector[0]["passage_id"] == "soup"
+    assert [hit["passage_id"] for hit in by_words] == list(expected(model, QUERY))
+    insisting = {"ranking_options": {"ranker": "cross-encoder"}}
+    for path, body in ((url, wordless), (f"{url}/batch", batch)):
+        refused = reranking.post(path, json=body | insisting)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "query")
+
+
 def test_an_empty_store_has_nothing_to_rerank(
     reranking: httpx.Client, retriever: Retriever
 ) -> None:
