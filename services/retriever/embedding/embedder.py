@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol, Self
 
 from services.retriever.chunking import Word
@@ -72,8 +73,10 @@ class Embedder(Loading[Model]):
                 RemoteModel(settings) if remote else LocalModel(settings, threads=threads)
             )
 
+        # Of a folder its own name: callers see it, and learn no path from it.
+        folder = Path(settings.embedding_model)
         return cls(
-            settings.embedding_model,
+            folder.name if folder.is_dir() else settings.embedding_model,
             opened,
             shared=shared,
             batch_size=settings.embedding_batch_size,
