@@ -37,7 +37,7 @@ from services.retriever.vector_index import has_size, sized
 
 # ts_rank's weights of D, C, B and A words: a word of the title counts a little more.
 _WEIGHTS = [0.8, 0.8, 0.8, 1.0]
-# And what it divides by: the logarithm of a passage's length. A long one holds more of any word.
+# And what it divides by, the logarithm of a passage's length: a long one holds more of any word.
 _BY_LENGTH = 1
 
 
@@ -149,31 +149,27 @@ def matching(
     """Passages that share any word with each query, by how much of it they cover.
 
     The score is the share of the query's weight found in the passage: each word weighs its inverse
-    document frequency among ``passages``, or those that ``where`` lets through (Robertson and
-    Spärck Jones, as in BM25), times its ``ts_rank`` there, which grows with repetition, falls with
-    the passage's length and stays below 1. PostgreSQL's rank of a whole query knows no
-    frequencies: a word of every passage would count as much as a name.
+    document frequency among ``passages`` (Robertson and Spärck Jones, as in BM25) times its
+    ``ts_rank`` there, which grows with repetition, falls with the passage's length and stays below
+    1. PostgreSQL's rank of a whole query knows no frequencies: a word of every passage would count
+    as much as a name.
     """
     words = _words(queries)
     terms = (
         select(words.c.lexeme, _as_tsquery(words.c.lexeme).label("term")).distinct().cte("terms")
     )
     matches = Passage.lexemes.op("@@")(terms.c.term)
+    weighed = cast(_WEIGHTS, ARRAY(REAL))
     posting = select(
         terms.c.lexeme,
         Passage.pk,
-        func.ts_rank(cast(_WEIGHTS, ARRAY(REAL)), Passage.lexemes, terms.c.term, _BY_LENGTH).label(
-            "rank"
-        ),
+        func.ts_rank(weighed, Passage.lexemes, terms.c.term, _BY_LENGTH).label("rank"),
     ).join(Passage, (Passage.store_id == store_id) & matches)
-    among: ColumnElement[int] = literal(passages)
     if where is not None:
         posting = posting.where(where)
-        asked = select(func.count()).where(Passage.store_id == store_id, where)
-        among = asked.scalar_subquery()
     postings = posting.cte("postings")
     found_in = select(postings.c.lexeme, func.count().label("df")).group_by(postings.c.lexeme)
-    weights = _weights(terms, found_in.cte("found_in"), among)
+    weights = _weights(terms, found_in.cte("found_in"), passages)
     totals = (
         select(words.c.n, func.sum(weights.c.weight).label("total"))
         .join(weights, weights.c.lexeme == words.c.lexeme)
@@ -228,11 +224,11 @@ def _as_tsquery(lexeme: ColumnElement[str]) -> ColumnElement[str]:
     return cast(func.concat("'", escaped, "'"), TSQUERY)
 
 
-def _weights(terms: CTE, found_in: CTE, passages: ColumnElement[int]) -> CTE:
+def _weights(terms: CTE, found_in: CTE, passages: int) -> CTE:
     """Each word's ``ln(1 + (N - df + 0.5) / (df + 0.5))``; a word found nowhere has the largest."""
     df = func.coalesce(found_in.c.df, 0)
     # df may pass N while passages still wait for their vectors.
-    rarity = (func.greatest(passages - df, 0) + 0.5) / (df + 0.5)
+    rarity = (func.greatest(literal(passages) - df, 0) + 0.5) / (df + 0.5)
     return (
         select(terms.c.lexeme, func.ln(1 + rarity).label("weight"))
         .outerjoin(found_in, found_in.c.lexeme == terms.c.lexeme)
