@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from tests.services.retriever.conftest import Retriever
@@ -44,12 +44,16 @@ modes = st.sampled_from(["hybrid", "vector", "text"])
 searches = st.fixed_dictionaries(
     {"query": queries},
     optional={
-        "filters": filters | anything,
+        "filters": filters,
         "mode": modes,
-        "max_num_results": st.integers(1, 50) | numbers,
-        "ranking_options": st.fixed_dictionaries({"score_threshold": st.floats(0, 1) | numbers}),
-        "explain": st.booleans() | scalars,
+        "max_num_results": st.integers(1, 50),
+        "ranking_options": st.fixed_dictionaries({"score_threshold": st.floats(0, 1)}),
+        "explain": st.booleans(),
     },
+)
+names = ["filters", "mode", "max_num_results", "ranking_options", "rewrite_query", "explain"]
+misshapen = st.dictionaries(st.sampled_from(names), anything, min_size=1).map(
+    lambda given: {"query": "x", **given}
 )
 batches = st.fixed_dictionaries(
     {
@@ -71,7 +75,8 @@ passages = st.fixed_dictionaries(
     },
 )
 requests = st.one_of(
-    st.tuples(st.just("search"), searches | anything),
+    st.tuples(st.just("search"), searches),
+    st.tuples(st.just("search"), misshapen | anything),
     st.tuples(st.just("search/batch"), batches),
     st.tuples(st.just("audit"), st.fixed_dictionaries({"filters": filters})),
     st.tuples(st.just("passages/delete"), deletions),
@@ -98,6 +103,7 @@ def test_no_request_is_answered_with_a_500(
     path, body = request_
     content = json.dumps(body, ensure_ascii=escaped).encode(errors="surrogatepass")
     response = retriever.http.post(f"{STORES}/{store}/{path}", content=content, headers=JSON)
+    event(f"{path}: {response.status_code}")
     assert response.status_code < 500, response.text
     if response.is_error:
         assert set(response.json()["error"]) == {"message", "type", "code", "param"}
