@@ -8,13 +8,15 @@ import psutil
 
 
 def named(word: str) -> list[psutil.Process]:
-    """Processes that this one started, or those did, with ``word`` in their command line."""
-    found = []
+    """Processes that this one started, or those did, with ``word`` in their command line, and all
+    that they started: Celery's give themselves other names."""
+    found: dict[int, psutil.Process] = {}
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if word in process.cmdline():
-                found.append(process)
-    return found
+                family = (process, *process.children(recursive=True))
+                found |= {each.pid: each for each in family}
+    return list(found.values())
 
 
 def forget(processes: Sequence[psutil.Process]) -> None:

@@ -29,6 +29,17 @@ def child() -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
+def test_a_process_is_found_with_those_it_started() -> None:
+    argv = ["bash", "-c", "sleep 60 & echo; wait", "a-word-of-its-own"]
+    with subprocess.Popen(argv, stdout=-1) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        found = memory.named("a-word-of-its-own")
+        assert [each.name() for each in found] == ["bash", "sleep"]
+        for each in found:
+            each.kill()
+
+
 def test_the_most_is_kept_until_it_is_forgotten(child: "subprocess.Popen[str]") -> None:
     [found] = memory.named("a-word-of-its-own")
     assert found.pid == child.pid
