@@ -16,7 +16,8 @@ def material() -> Material:
 
 def nearest(material: Material, size: int, k: int) -> list[list[int]]:
     similar = material.queries @ material.vectors[:size].astype(np.float32).T
-    return np.argsort(-similar, axis=1)[:, :k].tolist()
+    found: list[list[int]] = np.argsort(-similar, axis=1)[:, :k].tolist()
+    return found
 
 
 def test_what_is_invented_has_length_one_and_a_seed(material: Material) -> None:
