@@ -63,7 +63,7 @@ def test_a_checkpoint_is_due_by_steps_for_candidates_and_after_ten_minutes(
 
 
 @pytest.mark.parametrize(
-    ("saving", "saved"), [(0.2, [2, 12, 22, 32, 42, 52]), (0.4, [2, 22, 42]), (40.0, [2])]
+    ("saving", "saved"), [(0.25, [2, 16, 30, 44, 58]), (0.5, [2, 28, 54]), (40.0, [2])]
 )
 def test_checkpoints_that_are_slow_to_write_are_further_apart(
     tmp_path: Path, clock: Any, saving: float, saved: list[int]
