@@ -5,7 +5,7 @@ BIN := .venv/bin
 SLOW := faults or browser
 PYTEST := $(BIN)/pytest --durations=15
 # Most of a test's time is one process starting, or waiting for another. Tests of a file share what they start.
-AT_ONCE := -n $(or $(JOBS),2) --dist loadfile
+AT_ONCE = -n $(or $(JOBS),$(1)) --dist loadfile
 BENCHES := trainer generator evaluator retriever validity retrieval_quality
 
 .PHONY: help setup dev demo test check format up down bench clean
@@ -22,9 +22,9 @@ dev:
 demo: setup  ## See the whole loop: does fine-tuning help or hurt RAG? Writes runs/demo/
 	@$(BIN)/fineproof demo
 
-test: dev  ## Run every test that needs no GPU, the quick ones first (JOBS=2 at once), whole stacks alone
-	$(PYTEST) $(AT_ONCE) -m "not ($(SLOW) or e2e or gpu)"
-	$(PYTEST) $(AT_ONCE) -m "($(SLOW)) and not (e2e or gpu)"
+test: dev  ## Run every test that needs no GPU, the quick ones first (JOBS=3 at once), whole stacks alone
+	$(PYTEST) $(call AT_ONCE,3) -m "not ($(SLOW) or e2e or gpu)"
+	$(PYTEST) $(call AT_ONCE,2) -m "($(SLOW)) and not (e2e or gpu)"
 	$(PYTEST) -m "e2e and not gpu"
 
 check: setup  ## Lint, formatting, types, and the walls between the rooms
