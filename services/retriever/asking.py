@@ -81,7 +81,7 @@ def by_filter(queries: Sequence[wire.BatchQuery]) -> list[list[int]]:
     """Places of the queries that share a filter: each group is one statement."""
     groups: dict[str, list[int]] = {}
     for place, query in enumerate(queries):
-        key = query.filters.model_dump_json() if query.filters else ""
+        key = repr(query.filters)  # JSON could not hold every string that a filter can
         groups.setdefault(key, []).append(place)
     return list(groups.values())
 

@@ -146,6 +146,7 @@ CASES: list[Case] = [
     ("POST", f"{HERE}/search", b'{"query": "\xed\xa0\x80"}', 400),
     ("POST", f"{HERE}/search", NESTED, 400),
     ("POST", f"{HERE}/search", {"query": "x", "filters": WIDE}, 400),
+    ("POST", f"{HERE}/search", {"query": "x", "filters": FILTER | {"value": "\ud800"}}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "filters": FILTER | {"value": math.nan}}, 400),
     ("POST", f"{HERE}/search", {"query": "x", "filters": FILTER | {"value": 10**400}}, 400),
     (

@@ -121,5 +121,5 @@ def test_vectors_from_before_are_kept_and_their_store_takes_the_model_that_searc
     db.close()
     assert hit.passage_id == "ship"
     assert (before.embedding_model, before.dimensions) == (None, 384)
-    assert (after.embedding_model, after.dimensions) == (retriever.settings.embedding_model, 384)
+    assert (after.embedding_model, after.dimensions) == (retriever.embedder.name, 384)
     assert after.embedding_identity == retriever.embedder.identity
