@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, make_url, text
 
 from services.common.ids import new_id
@@ -13,6 +14,10 @@ from services.common.ids import new_id
 if TYPE_CHECKING:
     from fineproof.models.catalog import Model
     from tests.vllm import VllmServer
+
+# Hypothesis fails an example that takes 0.2 s, which on a busy machine any does now and then.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
