@@ -40,7 +40,7 @@ from fineproof.settings import Settings
 from services.retriever.embedding import Embedder
 from services.retriever.settings import RetrieverSettings
 
-EF_SEARCH = 100
+EF_SEARCH = RetrieverSettings.model_fields["ef_search"].default
 K = 10
 STORES = "/v1/vector_stores"
 

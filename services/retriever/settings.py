@@ -80,7 +80,7 @@ class RetrieverSettings(ServiceSettings):
         description="Threads with which the worker embeds passages; torch's own choice if unset.",
     )
     ef_search: int = Field(
-        100,
+        200,
         ge=10,
         le=1000,
         description="HNSW's search breadth: larger finds more and takes longer.",
