@@ -21,6 +21,9 @@ RUN: dict[str, Any] = {
     "valid": 12,
     "n_epochs": 3,
     "batch_size": 4,
+    # Other checkpoints wait until they are worth their time. An epoch has 8 steps.
+    "save_strategy": "steps",
+    "save_steps": 6,
     "lora": {"r": 4, "lora_dropout": 0.3},
     # Two micro-batches a step.
     "config": {"micro_batch_tokens": 130},
@@ -58,6 +61,7 @@ def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_losses_and_the_same_adapt
     came_from = last_checkpoint(broken.checkpoints, sweep=False)
     assert came_from is not None
     assert 12 <= step_of(came_from) < 24
+    assert step_of(came_from) % plan.steps_per_epoch
     assert train(broken) == 0, tail(broken.output)
 
     told = [line.model_dump(exclude={"seconds_left"}) for line in steps(whole)]
