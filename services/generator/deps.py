@@ -26,7 +26,7 @@ async def get_aliases(request: Request) -> Aliases:
     return aliases
 
 
-def get_rag(request: Request) -> Rag:
+async def get_rag(request: Request) -> Rag:
     rag: Rag = request.app.state.rag
     return rag
 

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 from fastapi import FastAPI
 
 from services.common.app import create_service, not_ready
@@ -37,7 +36,7 @@ from services.generator.servers.fleet import Fleet
 from services.generator.servers.health import Health
 from services.generator.servers.hosted import GuardedResolver, Hosted
 from services.generator.servers.hosting import LOOPBACK, HostedModel, split_hosts
-from services.generator.servers.transport import AiohttpTransport
+from services.generator.servers.transport import AiohttpTransport, Client
 from services.generator.servers.vllm import Replica
 from services.generator.service import Generator
 from services.generator.settings import GeneratorSettings
@@ -142,14 +141,14 @@ def create_app(settings: GeneratorSettings) -> FastAPI:
     return app
 
 
-def _vllm_client(settings: GeneratorSettings) -> httpx.AsyncClient:
+def _vllm_client(settings: GeneratorSettings) -> Client:
     # The rest is for canaries and looks, which must not wait for generations to end.
     connections = settings.max_concurrent_requests + 32
     transport = AiohttpTransport(connections=connections, idle=_IDLE_SECONDS)
-    return httpx.AsyncClient(transport=transport, trust_env=False)
+    return Client(transport)
 
 
-def _outside_client(settings: GeneratorSettings) -> httpx.AsyncClient:
+def _outside_client(settings: GeneratorSettings) -> Client:
     connections = sum(model.max_concurrent_requests for model in settings.upstreams) or 1
     _, networks = split_hosts(settings.upstream_allowed_hosts)
     if settings.mode == "local":
@@ -157,13 +156,13 @@ def _outside_client(settings: GeneratorSettings) -> httpx.AsyncClient:
     transport = AiohttpTransport(
         connections=connections, idle=_IDLE_SECONDS, resolver=GuardedResolver(networks)
     )
-    return httpx.AsyncClient(transport=transport, trust_env=False)
+    return Client(transport)
 
 
 def _hosted(
     settings: GeneratorSettings,
     model: HostedModel,
-    http: httpx.AsyncClient,
+    http: Client,
     metrics: GeneratorMetrics,
 ) -> Hosted:
     usual = _timeouts(settings)
@@ -193,9 +192,7 @@ def _health(settings: GeneratorSettings) -> Health:
     return Health(failures=settings.unhealthy_after, rest=settings.unhealthy_rest_seconds)
 
 
-def _fleet(
-    settings: GeneratorSettings, http: httpx.AsyncClient, metrics: GeneratorMetrics
-) -> Fleet:
+def _fleet(settings: GeneratorSettings, http: Client, metrics: GeneratorMetrics) -> Fleet:
     def replica(url: str) -> Replica:
         return Replica(
             Server(http, "vllm", _timeouts(settings), _health(settings), metrics),

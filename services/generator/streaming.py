@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import structlog
@@ -30,22 +31,30 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
     The request's body must have been read. Cancelling reaches vLLM, which stops generating.
     """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnect(request))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise CallerLeft("The caller disconnected.")
-        return working.result()
+        async with asyncio.timeout(None) as time, _ended_by_leaving(request.receive, time):
+            return await work
+    except TimeoutError as error:
+        if not time.expired():
+            raise
+        raise CallerLeft("The caller disconnected.") from error
+
+
+@asynccontextmanager
+async def _ended_by_leaving(receive: Receive, time: asyncio.Timeout) -> AsyncIterator[None]:
+    """``time`` is up when the caller disconnects: no other task need do the work."""
+    loop = asyncio.get_running_loop()
+
+    async def leave() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        time.reschedule(loop.time())
+
+    leaving = loop.create_task(leave())
+    try:
+        yield
     finally:
-        working.cancel()
         leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 class EventStream(StreamingResponse):
@@ -64,11 +73,13 @@ class EventStream(StreamingResponse):
         )
         self._relay = relay
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         # A reader who stops reading would hold the answer's place for ever.
+        until = self._relay.deadline + _LAST_WORDS
         async with self._relay:
             try:
-                async with asyncio.timeout_at(self._relay.deadline + _LAST_WORDS):
-                    await super().__call__(scope, receive, send)
+                async with asyncio.timeout_at(until) as time, _ended_by_leaving(receive, time):
+                    await self.stream_response(send)
             except TimeoutError:
-                log.warning("reader_too_slow")
+                if asyncio.get_running_loop().time() >= until:
+                    log.warning("reader_too_slow")

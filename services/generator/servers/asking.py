@@ -22,6 +22,7 @@ import structlog
 from services.common.errors import FineproofError, Unavailable, UpstreamFailed, UpstreamTimeout
 from services.generator.metrics import GeneratorMetrics
 from services.generator.servers.health import Health
+from services.generator.servers.transport import Client
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +99,7 @@ class Server:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: Client,
         name: str,
         timeouts: Timeouts,
         health: Health,
@@ -175,7 +176,7 @@ class Answer:
         until = min(self._begins_by, self.deadline)
         try:
             async with asyncio.timeout_at(until):
-                self._response = await self._server.http.send(request, stream=True)
+                self._response = await self._server.http.begin(request)
         except TimeoutError as error:
             raise self._late_to_begin() from error
         except httpx.HTTPError as error:

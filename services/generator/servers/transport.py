@@ -16,6 +16,19 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 
+class Client(httpx.AsyncClient):
+    """httpx's client, told nothing by the environment, and a shorter way for ready requests."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        super().__init__(transport=transport, trust_env=False)
+        self._straight = transport
+
+    async def begin(self, request: httpx.Request) -> httpx.Response:
+        """Send a request as it is, and give the answer unread: without cookies, redirects, hooks,
+        and the time they take."""
+        return await self._straight.handle_async_request(request)
+
+
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """At most ``connections`` at once; idle ones are closed after ``idle`` seconds."""
 

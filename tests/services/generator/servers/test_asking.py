@@ -9,6 +9,7 @@ from services.common.errors import FineproofError
 from services.generator.metrics import GeneratorMetrics
 from services.generator.servers.asking import Server, Timeouts
 from services.generator.servers.health import Health
+from services.generator.servers.transport import Client
 
 
 class OneBlockThenSilence(httpx.AsyncByteStream):
@@ -22,7 +23,7 @@ def test_a_stream_at_its_last_moment_is_late_as_a_whole_though_the_timer_rings_e
         # Timers ring when their moment is nearer than this.
         asyncio.get_running_loop()._clock_resolution = 0.05  # type: ignore[attr-defined]
         respond = httpx.MockTransport(lambda _: httpx.Response(200, stream=OneBlockThenSilence()))
-        async with httpx.AsyncClient(transport=respond) as http:
+        async with Client(respond) as http:
             server = Server(
                 http,
                 "vllm",
