@@ -82,7 +82,7 @@ def trl(
             output_dir=str(scratch),
             seed=config.seed,
             use_cpu=True,
-            bf16=False,  # emulated on a CPU without it
+            bf16=False,  # as ours: losses are to be equal
             per_device_train_batch_size=config.hyperparameters.batch_size,
             num_train_epochs=1,
             learning_rate=config.hyperparameters.learning_rate,

@@ -21,7 +21,7 @@ def on_gpu() -> bool:
 
 
 def dtype() -> torch.dtype:
-    """Float32 on a CPU, where bfloat16 is emulated."""
+    """Float32 on a CPU, whatever it has: docs/performance.md says what bfloat16 loses there."""
     return torch.bfloat16 if on_gpu() else torch.float32
 
 
