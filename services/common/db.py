@@ -1,15 +1,16 @@
 """One engine a process, one transaction a request or task, one schema a service."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio.to_thread
 import structlog
 from alembic import command, context
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, create_engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,8 @@ def service_metadata(schema: str) -> MetaData:
 class Database:
     """The connection pool of one process."""
 
+    _options: Mapping[str, Any] = {"pool_pre_ping": True}
+
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.engine = create_engine(
             url,
@@ -42,8 +45,8 @@ class Database:
             pool_size=2 * pool_size,
             max_overflow=0,
             pool_timeout=10,
-            pool_pre_ping=True,
             connect_args={"connect_timeout": 5, "application_name": "fineproof"},
+            **self._options,
         )
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
@@ -74,6 +77,24 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+class Reader(Database):
+    """Connections for work that may as well be done twice, such as reading.
+
+    Every statement is a transaction of its own, so that none begins or ends with a round trip; and
+    none begins with a ping: work on a connection that turns out to be closed is done once more.
+    """
+
+    _options: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
+
+    async def transact(self, work: Callable[[Session], T]) -> T:
+        try:
+            return await super().transact(work)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        return await super().transact(work)
 
 
 def after_commit(session: Session, callback: Callable[[], object]) -> None:

@@ -17,6 +17,7 @@ from services.retriever.deps import (
     EmbedderDep,
     QueueDep,
     RerankerDep,
+    SearchesDep,
     SettingsDep,
     TrainerDep,
 )
@@ -132,12 +133,12 @@ def retrieve_passage(store_id: str, passage_id: str, session: SessionDep) -> wir
 async def search(
     store_id: str,
     ask: wire.SearchAsk,
-    db: DatabaseDep,
+    searches: SearchesDep,
     embedder: EmbedderDep,
     reranker: RerankerDep,
     settings: SettingsDep,
 ) -> wire.SearchPage:
-    return await db.transact(
+    return await searches.transact(
         lambda session: service.search(
             session, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
         )
@@ -148,12 +149,12 @@ async def search(
 async def search_batch(
     store_id: str,
     ask: wire.BatchSearchAsk,
-    db: DatabaseDep,
+    searches: SearchesDep,
     embedder: EmbedderDep,
     reranker: RerankerDep,
     settings: SettingsDep,
 ) -> wire.BatchSearchResults:
-    return await db.transact(
+    return await searches.transact(
         lambda session: service.search_batch(
             session, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
         )
@@ -161,14 +162,16 @@ async def search_batch(
 
 
 @router.post("/{store_id}/audit", dependencies=[PLACE])
-def audit_store(
+async def audit_store(
     store_id: str,
     ask: wire.AuditAsk,
-    session: SessionDep,
+    searches: SearchesDep,
     embedder: EmbedderDep,
     settings: SettingsDep,
 ) -> wire.Audit:
-    return audit.audit(session, embedder, store_id, ask, ef_search=settings.ef_search)
+    return await searches.transact(
+        lambda session: audit.audit(session, embedder, store_id, ask, ef_search=settings.ef_search)
+    )
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:

@@ -43,8 +43,8 @@ _BY_LENGTH = 1
 
 @cache
 def breadth(ef_search: int) -> tuple[ColumnElement[str], ...]:
-    """What sets for this transaction how far HNSW looks, and that it looks on until the limit is
-    met.
+    """What sets how far HNSW looks, and that it looks on until the limit is met: for a connection,
+    from one search to the next.
 
     Without the latter a filter is applied to the nearest ``ef_search`` of *all* stores only. The
     planner, which does not know what a scan of HNSW costs, is kept from reading and sorting all.
@@ -54,7 +54,7 @@ def breadth(ef_search: int) -> tuple[ColumnElement[str], ...]:
         "hnsw.iterative_scan": "relaxed_order",
         "enable_sort": "off",
     }
-    return tuple(func.set_config(name, value, True) for name, value in settings.items())
+    return tuple(func.set_config(name, value, False) for name, value in settings.items())
 
 
 def count(session: Session, store_id: str, where: ColumnElement[bool], *, most: int) -> int:

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from services.common.app import get_caller
 from services.common.clients.trainer import TrainerClient
-from services.common.db import Database
+from services.common.db import Database, Reader
 from services.common.tasks import TaskQueue
 from services.retriever.embedding import Embedder, Reranker
 from services.retriever.settings import RetrieverSettings
@@ -24,6 +24,11 @@ async def get_settings(request: Request) -> RetrieverSettings:
 async def get_database(request: Request) -> Database:
     database: Database = request.app.state.db
     return database
+
+
+async def get_searches(request: Request) -> Reader:
+    searches: Reader = request.app.state.searches
+    return searches
 
 
 async def get_queue(request: Request) -> TaskQueue:
@@ -54,6 +59,7 @@ async def get_trainer(request: Request) -> TrainerClient:
 
 SettingsDep = Annotated[RetrieverSettings, Depends(get_settings)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
+SearchesDep = Annotated[Reader, Depends(get_searches)]
 QueueDep = Annotated[TaskQueue, Depends(get_queue)]
 EmbedderDep = Annotated[Embedder, Depends(get_embedder)]
 RerankerDep = Annotated[Reranker | None, Depends(get_reranker)]

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from services.common.app import create_service
 from services.common.clients.trainer import TrainerClient
+from services.common.db import Reader
 from services.common.errors import RateLimited
 from services.common.line import Line, LineMetrics
 from services.common.tasks import TaskQueue, make_celery
@@ -41,6 +42,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
 
         embedder.load_in_background(go_on)
         app.state.line = _line(settings, LineMetrics("retriever", app.state.metrics.registry))
+        app.state.searches = Reader(settings.database_url, pool_size=app.state.line.places)
         # Each search is a thread at a time: with all places taken, other routes have theirs.
         current_default_thread_limiter().total_tokens += app.state.line.places
         try:
@@ -48,7 +50,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
                 app.state.trainer = trainer
                 yield
         finally:
-            for each in (embedder, reranker, app.state.queue):
+            for each in (embedder, reranker, app.state.queue, app.state.searches):
                 if each is not None:
                     each.close()
 

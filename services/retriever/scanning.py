@@ -29,7 +29,7 @@ def nearest(
 ) -> tuple[list[list[Scored]], Scan]:
     """At most ``limit`` passages for each row of ``vectors``, and how they were found.
 
-    The transaction has its ``candidates.breadth``, of ``limit`` at least.
+    The connection has its ``candidates.breadth``, of ``limit`` at least.
     """
     if not _few(session, store, where):
         found = candidates.nearest(session, store.id, vectors, where, limit=limit)

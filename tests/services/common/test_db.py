@@ -1,10 +1,20 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, inspect, select
+from sqlalchemy import func, inspect, select, text
+from sqlalchemy.exc import DataError
+from sqlalchemy.orm import Session
 
-from services.common.db import Database, after_commit, migrate
+from services.common.db import Database, Reader, after_commit, migrate
 from tests.services.common.conftest import Work
+
+
+@pytest.fixture
+def reader(database_url: str) -> Iterator[Reader]:
+    reader = Reader(database_url, pool_size=1)
+    yield reader
+    reader.close()
 
 
 def test_what_waits_for_the_commit_runs_after_it(db: Database) -> None:
@@ -44,6 +54,38 @@ def test_a_failing_callback_does_not_undo_the_commit(db: Database) -> None:
         after_commit(session, broker_is_away)
     with db.transaction() as session:
         assert session.get(Work, "a") is not None
+
+
+async def test_a_reader_does_its_work_again_on_a_new_connection(
+    db: Database, reader: Reader
+) -> None:
+    def process(session: Session) -> int:
+        return int(session.scalars(text("select pg_backend_pid()")).one())
+
+    first = await reader.transact(process)
+    with db.transaction() as session:
+        session.execute(text("select pg_terminate_backend(:pid, 5000)"), {"pid": first})
+    assert await reader.transact(process) != first
+
+
+async def test_a_reader_does_not_repeat_what_fails_by_itself(reader: Reader) -> None:
+    times = 0
+
+    def divide(session: Session) -> None:
+        nonlocal times
+        times += 1
+        session.execute(text("select 1 / 0"))
+
+    with pytest.raises(DataError):
+        await reader.transact(divide)
+    assert times == 1
+
+
+async def test_a_reader_s_statements_are_transactions_of_their_own(reader: Reader) -> None:
+    def moments(session: Session) -> set[object]:
+        return {session.scalars(text("select now()")).one() for _ in range(2)}
+
+    assert len(await reader.transact(moments)) == 2
 
 
 def test_migrating_twice_is_migrating_once(database_url: str, migrations: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func
 
 from services.retriever import candidates, scanning
-from tests.services.retriever.conftest import DIMENSIONS, Retriever
+from tests.services.retriever.conftest import DIMENSIONS, Retriever, running
 
 SIZE = 60
 
@@ -71,34 +71,38 @@ def test_a_large_store_goes_through_the_index_unless_a_filter_leaves_few(
 def test_what_the_index_gives_up_on_is_read(
     retriever: Retriever, vectors: list[list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HNSW walks the vectors of all stores, and stops after so many of others."""
+    """HNSW walks the vectors of all stores, and stops after so many of others.
+
+    Where that is set soon it stays so for the connection: the application is one of its own.
+    """
     breadth = candidates.breadth
     monkeypatch.setattr(
         candidates,
         "breadth",
         lambda ef_search: (
             *breadth(ef_search),
-            func.set_config("hnsw.max_scan_tuples", "50", True),
-            func.set_config("enable_seqscan", "off", True),
+            func.set_config("hnsw.max_scan_tuples", "50", False),
+            func.set_config("enable_seqscan", "off", False),
         ),
     )
     monkeypatch.setattr(scanning, "FEW", 1)
-    crowded = retriever.store()
-    near = np.random.default_rng(1).normal(size=(600, DIMENSIONS)) * 0.01 + vectors[0]
-    retriever.send(
-        crowded,
-        ({"id": str(n), "text": "x", "embedding": row.tolist()} for n, row in enumerate(near)),
-    )
-    away = retriever.store()
-    retriever.send(
-        away,
-        (
-            {"id": str(n), "text": "x", "embedding": np.negative(vector).tolist()}
-            for n, vector in enumerate(vectors[:12])
-        ),
-    )
-    found, how = searched(retriever, away, vectors[0], max_num_results=12)
-    assert (len(found), how) == (12, "exact")
+    with running(retriever.settings) as own:
+        crowded = own.store()
+        near = np.random.default_rng(1).normal(size=(600, DIMENSIONS)) * 0.01 + vectors[0]
+        own.send(
+            crowded,
+            ({"id": str(n), "text": "x", "embedding": row.tolist()} for n, row in enumerate(near)),
+        )
+        away = own.store()
+        own.send(
+            away,
+            (
+                {"id": str(n), "text": "x", "embedding": np.negative(vector).tolist()}
+                for n, vector in enumerate(vectors[:12])
+            ),
+        )
+        found, how = searched(own, away, vectors[0], max_num_results=12)
+        assert (len(found), how) == (12, "exact")
 
 
 def test_a_batch_reads_or_looks_up_by_each_filter(
