@@ -1,6 +1,6 @@
 """One engine a process, one transaction a request or task, one schema a service."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from alembic import command, context
 from alembic.config import Config
 from sqlalchemy import Connection, MetaData, create_engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
 log = structlog.get_logger(__name__)
@@ -39,15 +40,15 @@ class Database:
     _options: Mapping[str, Any] = {"pool_pre_ping": True}
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
-        self.engine = create_engine(
-            url,
+        self._settings = {
             # Twice as many in a rush, and kept: to open one takes as long as several searches.
-            pool_size=2 * pool_size,
-            max_overflow=0,
-            pool_timeout=10,
-            connect_args={"connect_timeout": 5, "application_name": "fineproof"},
+            "pool_size": 2 * pool_size,
+            "max_overflow": 0,
+            "pool_timeout": 10,
+            "connect_args": {"connect_timeout": 5, "application_name": "fineproof"},
             **self._options,
-        )
+        }
+        self.engine = create_engine(url, **self._settings)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
@@ -88,13 +89,36 @@ class Reader(Database):
 
     _options: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
 
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        super().__init__(url, pool_size=pool_size)
+        self._on_loop = create_async_engine(url, **self._settings)
+
     async def transact(self, work: Callable[[Session], T]) -> T:
-        try:
-            return await super().transact(work)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
-                raise
-        return await super().transact(work)
+        return await _done(lambda: super(Reader, self).transact(work))
+
+    async def on_loop(self, work: Callable[[Session], T]) -> T:
+        """The same in the thread of the event loop, for work that waits more than it computes: a
+        thread of its own would have to be woken after every statement."""
+
+        async def once() -> T:
+            async with AsyncSession(self._on_loop, expire_on_commit=False) as session:
+                return await session.run_sync(work)
+
+        return await _done(once)
+
+    async def aclose(self) -> None:
+        self.close()
+        await self._on_loop.dispose()
+
+
+async def _done(work: Callable[[], Awaitable[T]]) -> T:
+    """What ``work`` gives; once more where its connection turned out to be closed."""
+    try:
+        return await work()
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    return await work()
 
 
 def after_commit(session: Session, callback: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ from services.common.contracts import retriever as wire
 from services.common.contracts.base import Deleted, Page
 from services.common.errors import InvalidRequest
 from services.common.pagination import CursorDep, TwoWayCursorDep
-from services.retriever import audit, files, ingestion, receiving, service
+from services.retriever import audit, files, ingestion, receiving, searching, service
 from services.retriever.deps import (
     PLACE,
     DatabaseDep,
@@ -128,7 +128,6 @@ def retrieve_passage(store_id: str, passage_id: str, session: SessionDep) -> wir
     return service.passage(session, store_id, passage_id)
 
 
-# Searches go to a thread once: a plain route does for its session, its work and its answer.
 @router.post("/{store_id}/search", dependencies=[PLACE])
 async def search(
     store_id: str,
@@ -138,10 +137,8 @@ async def search(
     reranker: RerankerDep,
     settings: SettingsDep,
 ) -> wire.SearchPage:
-    return await searches.transact(
-        lambda session: service.search(
-            session, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
-        )
+    return await searching.search(
+        searches, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
     )
 
 
@@ -154,10 +151,8 @@ async def search_batch(
     reranker: RerankerDep,
     settings: SettingsDep,
 ) -> wire.BatchSearchResults:
-    return await searches.transact(
-        lambda session: service.search_batch(
-            session, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
-        )
+    return await searching.search_batch(
+        searches, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
     )
 
 

@@ -15,7 +15,7 @@ from services.retriever.compatibility import adopt_at_search
 from services.retriever.embedding import Embedder
 from services.retriever.expiry import refuse_expired
 from services.retriever.ranking import Scored
-from services.retriever.service import DEPTH
+from services.retriever.searching import DEPTH
 
 # The quantile of the normal distribution of a two-sided 95 % interval.
 _Z = 1.959964

@@ -50,7 +50,8 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
                 app.state.trainer = trainer
                 yield
         finally:
-            for each in (embedder, reranker, app.state.queue, app.state.searches):
+            await app.state.searches.aclose()
+            for each in (embedder, reranker, app.state.queue):
                 if each is not None:
                     each.close()
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,10 @@ from tests.services.common.conftest import Work
 
 
 @pytest.fixture
-def reader(database_url: str) -> Iterator[Reader]:
+async def reader(database_url: str) -> AsyncIterator[Reader]:
     reader = Reader(database_url, pool_size=1)
     yield reader
-    reader.close()
+    await reader.aclose()
 
 
 def test_what_waits_for_the_commit_runs_after_it(db: Database) -> None:
@@ -56,16 +56,18 @@ def test_a_failing_callback_does_not_undo_the_commit(db: Database) -> None:
         assert session.get(Work, "a") is not None
 
 
+@pytest.mark.parametrize("where", ["transact", "on_loop"])
 async def test_a_reader_does_its_work_again_on_a_new_connection(
-    db: Database, reader: Reader
+    db: Database, reader: Reader, where: str
 ) -> None:
     def process(session: Session) -> int:
         return int(session.scalars(text("select pg_backend_pid()")).one())
 
-    first = await reader.transact(process)
+    ask = getattr(reader, where)
+    first = await ask(process)
     with db.transaction() as session:
         session.execute(text("select pg_terminate_backend(:pid, 5000)"), {"pid": first})
-    assert await reader.transact(process) != first
+    assert await ask(process) != first
 
 
 async def test_a_reader_does_not_repeat_what_fails_by_itself(reader: Reader) -> None:
@@ -76,9 +78,10 @@ async def test_a_reader_does_not_repeat_what_fails_by_itself(reader: Reader) -> 
         times += 1
         session.execute(text("select 1 / 0"))
 
-    with pytest.raises(DataError):
-        await reader.transact(divide)
-    assert times == 1
+    for ask in (reader.transact, reader.on_loop):
+        with pytest.raises(DataError):
+            await ask(divide)
+    assert times == 2
 
 
 async def test_a_reader_s_statements_are_transactions_of_their_own(reader: Reader) -> None:
@@ -86,6 +89,7 @@ async def test_a_reader_s_statements_are_transactions_of_their_own(reader: Reade
         return {session.scalars(text("select now()")).one() for _ in range(2)}
 
     assert len(await reader.transact(moments)) == 2
+    assert len(await reader.on_loop(moments)) == 2
 
 
 def test_migrating_twice_is_migrating_once(database_url: str, migrations: Path) -> None:

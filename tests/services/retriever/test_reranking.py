@@ -11,7 +11,9 @@ from torch import manual_seed
 from torch.nn import Sigmoid
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from services.retriever import service
+from services.common.contracts.retriever import SearchAsk
+from services.common.db import Reader
+from services.retriever import searching
 from services.retriever.embedding import Reranker
 from services.retriever.main import create_app
 from tests.conftest import free_port
@@ -197,23 +199,29 @@ def test_without_a_model_who_insists_is_told_how_to_have_one(
     assert "FINEPROOF_RETRIEVER_RERANKING_MODEL" in error["message"]
 
 
-def test_no_connection_is_held_while_the_model_computes(retriever: Retriever, shelf: str) -> None:
+async def test_no_connection_is_held_while_the_model_computes(
+    retriever: Retriever, shelf: str
+) -> None:
     held: list[int] = []
+    searches = Reader(retriever.settings.database_url)
 
     class Watching:
         def scores(self, query: str, texts: Any) -> list[float]:
-            held.append(retriever.db.engine.pool.checkedout())
+            held.append(searches._on_loop.pool.checkedout())
             return [0.5] * len(texts)
 
     reranker = Reranker(Watching, depth=50)
     reranker.load()
-    ask = service.wire.SearchAsk(query=QUERY)
-    before = retriever.db.engine.pool.checkedout()
-    with retriever.db.transaction() as session:
-        page = service.search(
-            session, retriever.embedder, shelf, ask, ef_search=100, reranker=reranker
-        )
-    assert held == [before]
+    page = await searching.search(
+        searches,
+        retriever.embedder,
+        shelf,
+        SearchAsk(query=QUERY),
+        ef_search=100,
+        reranker=reranker,
+    )
+    await searches.aclose()
+    assert held == [0]
     assert len(page.data) == len(SHELF)
 
 

@@ -10,8 +10,8 @@ from alembic.config import Config
 from sqlalchemy import Connection, create_engine, event, select, text
 
 from services.common.contracts.retriever import SearchAsk
-from services.common.db import Database
-from services.retriever import candidates, main, service, vector_index
+from services.common.db import Database, Reader
+from services.retriever import candidates, main, searching, service, vector_index
 from tests.services.retriever.conftest import Retriever
 from tests.services.retriever.test_search import _insert
 
@@ -78,7 +78,7 @@ def _upgrade(connection: Connection, revision: str) -> None:
     command.upgrade(config, revision)
 
 
-def test_vectors_from_before_are_kept_and_their_store_takes_the_model_that_searches_it(
+async def test_vectors_from_before_are_kept_and_their_store_takes_the_model_that_searches_it(
     retriever: Retriever, database_url: str
 ) -> None:
     engine = create_engine(database_url)
@@ -110,16 +110,16 @@ def test_vectors_from_before_are_kept_and_their_store_takes_the_model_that_searc
         _upgrade(connection, "head")
     engine.dispose()
 
-    db = Database(database_url)
+    db, searches = Database(database_url), Reader(database_url)
     with db.transaction() as session:
         before = service.store(session, "vs_old")
     ask = SearchAsk(query="a boat departs", mode="vector")
-    with db.transaction() as session:
-        [hit] = service.search(session, retriever.embedder, "vs_old", ask, ef_search=100).data
+    page = await searching.search(searches, retriever.embedder, "vs_old", ask, ef_search=100)
+    await searches.aclose()
     with db.transaction() as session:
         after = service.store(session, "vs_old")
     db.close()
-    assert hit.passage_id == "ship"
+    assert [hit.passage_id for hit in page.data] == ["ship"]
     assert (before.embedding_model, before.dimensions) == (None, 384)
     assert (after.embedding_model, after.dimensions) == (retriever.embedder.name, 384)
     assert after.embedding_identity == retriever.embedder.identity
