@@ -4,13 +4,13 @@
 the keys and scores of at most ``limit`` passages, best first.
 """
 
-import json
 from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 from pgvector.sqlalchemy import HALFVEC
+from pydantic_core import to_json
 from sqlalchemy import (
     ARRAY,
     CTE,
@@ -102,7 +102,7 @@ def nearest(
     asked = {
         "places": list(range(len(vectors))),
         # In half precision, as they are compared: fewer digits to write and to read.
-        "vectors": [json.dumps(vector.tolist()) for vector in vectors.astype(np.float16)],
+        "vectors": [to_json(vector.tolist()).decode() for vector in vectors.astype(np.float16)],
         "store": store_id,
         "limit": limit,
     }
