@@ -89,7 +89,7 @@ class RetrieverSettings(ServiceSettings):
         None,
         ge=1,
         description="Searches, batches and audits that one process has under way at once; "
-        "`DATABASE_POOL_SIZE` if unset. All else shares the other connections, as many again.",
+        "`DATABASE_POOL_SIZE` if unset. They have connections of their own, up to twice as many.",
     )
     max_waiting_searches: int = Field(
         256, ge=0, description="Searches that may wait for a place; more are answered 429."
