@@ -139,5 +139,14 @@ def test_an_alias_is_switched_in_mid_stream(
     by_name = client.chat.completions.create(model=other, **ask)
     by_base = client.chat.completions.create(model=BASE, **ask)
     assert by_alias.model == other
-    assert by_alias.choices[0].logprobs == by_name.choices[0].logprobs
-    assert by_alias.choices[0].logprobs != by_base.choices[0].logprobs
+    # Not to the bit: the second to ask finds a part of the prompt in the cache.
+    assert told(by_alias) == pytest.approx(told(by_name), abs=1e-3)
+    assert told(by_alias) != pytest.approx(told(by_base), abs=1e-2)
+
+
+def told(answer: openai.types.chat.ChatCompletion) -> dict[str, float]:
+    """The log-probability of each token, by its place and text."""
+    logprobs = answer.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.content is not None
+    return {f"{n} {one.token}": one.logprob for n, one in enumerate(logprobs.content)}
