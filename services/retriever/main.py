@@ -43,7 +43,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
         embedder.load_in_background(go_on)
         app.state.line = _line(settings, LineMetrics("retriever", app.state.metrics.registry))
         app.state.searches = Reader(settings.database_url, pool_size=app.state.line.places)
-        # Each search is a thread at a time: with all places taken, other routes have theirs.
+        # Each search may be a thread at a time: with all places taken, other routes have theirs.
         current_default_thread_limiter().total_tokens += app.state.line.places
         try:
             async with TrainerClient.connect(settings.trainer_url, settings.peer_key) as trainer:
