@@ -30,7 +30,7 @@ def find(named: str) -> Source:
             hub.stream(name, "validation", "train", config="default"), f"hub {name}"
         )
     if named in ("qasper", qasper.HUB):
-        rows = hub.stream(qasper.HUB, "train", "validation", config="qasper")
+        rows = hub.stream(qasper.HUB, "train", "validation", revision=hub.PARQUET)
         return qasper.Qasper(qasper.from_hub(rows), f"hub {qasper.HUB}")
     path = Path(named)
     if path.is_dir():

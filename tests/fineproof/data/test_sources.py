@@ -126,11 +126,28 @@ def test_a_name_that_is_nothing_is_refused(tmp_path: Path) -> None:
         find(str(tmp_path))
 
 
-def test_a_hub_that_is_out_of_reach_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_qasper_is_read_from_the_hub_s_copy_in_parquet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data set itself is a script, which ``datasets`` refuses to run."""
+    import datasets
+
+    def load(name: str, config: str | None, **how: object) -> object:
+        if how["revision"] != "refs/convert/parquet":
+            raise RuntimeError("Dataset scripts are no longer supported, but found qasper.py")
+        assert (name, config, how["streaming"]) == ("allenai/qasper", None, True)
+        return samples.qasper_on_the_hub() if how["split"] == "train" else []
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    check_qasper(list(find("qasper").examples()))
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no route"), RuntimeError("a script")])
+def test_a_hub_that_is_out_of_reach_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     import datasets
 
     def away(*_: object, **__: object) -> object:
-        raise ConnectionError("no route")
+        raise error
 
     monkeypatch.setattr(datasets, "load_dataset", away)
     with pytest.raises(UserError, match="cannot be read from the hub"):
