@@ -56,22 +56,25 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         seen = 0
-        refusal = TooLarge(f"The body is larger than {self.limit} bytes; send less at once.")
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self.limit:
+                refusal = self._refusal()
                 # FastAPI takes any other exception for a body that cannot be parsed.
                 raise HTTPException(refusal.status, refusal.message)
             return message
 
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > self.limit:
-            await render(refusal)(scope, receive, send)
+            await render(self._refusal())(scope, receive, send)
             return
         await self.app(scope, counted, send)
+
+    def _refusal(self) -> TooLarge:
+        return TooLarge(f"The body is larger than {self.limit} bytes; send less at once.")
 
 
 def create_service(

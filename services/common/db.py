@@ -39,13 +39,20 @@ class Database:
 
     _options: Mapping[str, Any] = {"pool_pre_ping": True}
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 8, settings: Mapping[str, str] | None = None
+    ) -> None:
+        options = " ".join(f"-c {name}={value}" for name, value in (settings or {}).items())
         self._settings = {
             # Twice as many in a rush, and kept: to open one takes as long as several searches.
             "pool_size": 2 * pool_size,
             "max_overflow": 0,
             "pool_timeout": 10,
-            "connect_args": {"connect_timeout": 5, "application_name": "fineproof"},
+            "connect_args": {
+                "connect_timeout": 5,
+                "application_name": "fineproof",
+                "options": options,
+            },
             **self._options,
         }
         self.engine = create_engine(url, **self._settings)
@@ -65,12 +72,16 @@ class Database:
 
     async def transact(self, work: Callable[[Session], T]) -> T:
         """What ``work`` returns from a transaction of its own, in a thread."""
+        return await self._in_thread(work, None)
 
+    async def _in_thread(
+        self, work: Callable[[Session], T], threads: anyio.CapacityLimiter | None
+    ) -> T:
         def run() -> T:
             with self.transaction() as session:
                 return work(session)
 
-        return await anyio.to_thread.run_sync(run)
+        return await anyio.to_thread.run_sync(run, limiter=threads)
 
     def ping(self) -> None:
         with self.engine.connect() as connection:
@@ -89,12 +100,22 @@ class Reader(Database):
 
     _options: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
-        super().__init__(url, pool_size=pool_size)
-        self._on_loop = create_async_engine(url, **self._settings)
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 8,
+        on_loop: int = 8,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """``on_loop`` connections more are for that, and ``settings`` are PostgreSQL's on all."""
+        super().__init__(url, pool_size=pool_size, settings=settings)
+        # As many threads as connections: nobody waits for a connection in a thread.
+        self._threads = anyio.CapacityLimiter(self._settings["pool_size"])
+        self._on_loop = create_async_engine(url, **{**self._settings, "pool_size": on_loop})
 
     async def transact(self, work: Callable[[Session], T]) -> T:
-        return await _done(lambda: super(Reader, self).transact(work))
+        return await _done(lambda: self._in_thread(work, self._threads))
 
     async def on_loop(self, work: Callable[[Session], T]) -> T:
         """The same in the thread of the event loop, for work that waits more than it computes: a

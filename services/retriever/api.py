@@ -10,13 +10,12 @@ from services.common.contracts import retriever as wire
 from services.common.contracts.base import Deleted, Page
 from services.common.errors import InvalidRequest
 from services.common.pagination import CursorDep, TwoWayCursorDep
-from services.retriever import audit, files, ingestion, receiving, searching, service
+from services.retriever import audit, files, ingestion, receiving, service
 from services.retriever.deps import (
     PLACE,
     DatabaseDep,
     EmbedderDep,
     QueueDep,
-    RerankerDep,
     SearchesDep,
     SettingsDep,
     TrainerDep,
@@ -129,43 +128,23 @@ def retrieve_passage(store_id: str, passage_id: str, session: SessionDep) -> wir
 
 
 @router.post("/{store_id}/search", dependencies=[PLACE])
-async def search(
-    store_id: str,
-    ask: wire.SearchAsk,
-    searches: SearchesDep,
-    embedder: EmbedderDep,
-    reranker: RerankerDep,
-    settings: SettingsDep,
-) -> wire.SearchPage:
-    return await searching.search(
-        searches, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
-    )
+async def search(store_id: str, ask: wire.SearchAsk, searches: SearchesDep) -> wire.SearchPage:
+    return await searches.search(store_id, ask)
 
 
 @router.post("/{store_id}/search/batch", dependencies=[PLACE])
 async def search_batch(
-    store_id: str,
-    ask: wire.BatchSearchAsk,
-    searches: SearchesDep,
-    embedder: EmbedderDep,
-    reranker: RerankerDep,
-    settings: SettingsDep,
+    store_id: str, ask: wire.BatchSearchAsk, searches: SearchesDep
 ) -> wire.BatchSearchResults:
-    return await searching.search_batch(
-        searches, embedder, store_id, ask, ef_search=settings.ef_search, reranker=reranker
-    )
+    return await searches.search_batch(store_id, ask)
 
 
 @router.post("/{store_id}/audit", dependencies=[PLACE])
 async def audit_store(
-    store_id: str,
-    ask: wire.AuditAsk,
-    searches: SearchesDep,
-    embedder: EmbedderDep,
-    settings: SettingsDep,
+    store_id: str, ask: wire.AuditAsk, searches: SearchesDep, embedder: EmbedderDep
 ) -> wire.Audit:
-    return await searches.transact(
-        lambda session: audit.audit(session, embedder, store_id, ask, ef_search=settings.ef_search)
+    return await searches.reader.transact(
+        lambda session: audit.audit(session, embedder, store_id, ask)
     )
 
 

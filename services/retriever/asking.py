@@ -1,6 +1,7 @@
 """What a search asks for: words, a vector, or both."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +10,14 @@ from services.common.contracts import retriever as wire
 from services.common.errors import InvalidRequest
 from services.retriever.embedding import Embedder
 from services.retriever.explaining import Clock
-from services.retriever.vectors import unit
+from services.retriever.vectors import check_size, unit
 
 Vector = npt.NDArray[np.float32]
+Vectors = npt.NDArray[np.float32]
+"""One a row."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def of(ask: wire.SearchAsk) -> list[wire.BatchQuery]:
@@ -57,22 +63,24 @@ def embedded(
         return dict(zip(words, embedder.embed(list(words.values())), strict=True))
 
 
-def vectors(
-    queries: Sequence[wire.BatchQuery], of_words: Mapping[int, Vector], dimensions: int
-) -> Vector:
-    """One for each query, shape ``(len(queries), dimensions)``: the one it brings, or that of its
-    words."""
-    return np.stack(
-        [
-            of_words[n] if query.vector is None else _brought(query.vector, dimensions)
-            for n, query in enumerate(queries)
-        ]
-    )
+def vectors(queries: Sequence[wire.BatchQuery], of_words: Mapping[int, Vector]) -> list[Vector]:
+    """One for each query: the one it brings, at length 1, or that of its words."""
+    return [
+        of_words[n] if query.vector is None else _checked(unit, query.vector)
+        for n, query in enumerate(queries)
+    ]
 
 
-def _brought(numbers: wire.Vector, dimensions: int) -> Vector:
+def stacked(vectors: Sequence[Vector], dimensions: int) -> Vectors:
+    """Shape ``(len(vectors), dimensions)``; refuses those of another size."""
+    for vector in vectors:
+        _checked(check_size, vector.size, dimensions)
+    return np.stack(vectors)
+
+
+def _checked(check: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
     try:
-        return unit(numbers, dimensions)
+        return check(*args, **more)
     except ValueError as error:
         raise _refusal(f"'vector': {error}.", param="vector") from None
 

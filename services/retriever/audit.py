@@ -25,9 +25,7 @@ _AT_ONCE = 20
 _TIE = 1e-6
 
 
-def audit(
-    session: Session, embedder: Embedder, store_id: str, ask: wire.AuditAsk, *, ef_search: int
-) -> wire.Audit:
+def audit(session: Session, embedder: Embedder, store_id: str, ask: wire.AuditAsk) -> wire.Audit:
     """Recall@k of vector search, as it is done for everybody, against an exact scan.
 
     Queries are the caller's, or vectors of the store itself, each without the passage it is of.
@@ -36,8 +34,7 @@ def audit(
         asking.check_words(ask.queries)
     vectors = embedder.embed(ask.queries) if ask.queries is not None else None
     depth = max(DEPTH, 2 * ask.k)
-    breadth = candidates.breadth(max(ef_search, depth))
-    row = refuse_expired(storage.store(session, store_id, *breadth))
+    row = refuse_expired(storage.store(session, store_id))
     if vectors is not None:
         adopt_at_search(session, row, embedder)
     where = filters.where(ask.filters)

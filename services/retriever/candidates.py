@@ -6,6 +6,7 @@ the keys and scores of at most ``limit`` passages, best first.
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,13 @@ from sqlalchemy import (
     REAL,
     BigInteger,
     ColumnElement,
+    FromClause,
     Integer,
+    ScalarSelect,
     Select,
     Text,
     bindparam,
+    case,
     cast,
     func,
     literal,
@@ -31,8 +35,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 from sqlalchemy.orm import Session
 
-from services.retriever.models import LANGUAGE, Passage, PassageVector
+from services.retriever.models import LANGUAGE, Passage, PassageVector, VectorStore
 from services.retriever.ranking import Scored, best_first
+from services.retriever.storage import Found
 from services.retriever.vector_index import has_size, sized
 
 # ts_rank's weights of D, C, B and A words: a word of the title counts a little more.
@@ -41,20 +46,18 @@ _WEIGHTS = [0.8, 0.8, 0.8, 1.0]
 _BY_LENGTH = 1
 
 
-@cache
-def breadth(ef_search: int) -> tuple[ColumnElement[str], ...]:
-    """What sets how far HNSW looks, and that it looks on until the limit is met: for a connection,
-    from one search to the next.
+def breadth(ef_search: int) -> dict[str, str]:
+    """What a search's connection is set to, for good: how far HNSW looks, and that it looks on
+    until the limit is met.
 
     Without the latter a filter is applied to the nearest ``ef_search`` of *all* stores only. The
     planner, which does not know what a scan of HNSW costs, is kept from reading and sorting all.
     """
-    settings = {
+    return {
         "hnsw.ef_search": str(ef_search),
         "hnsw.iterative_scan": "relaxed_order",
         "enable_sort": "off",
     }
-    return tuple(func.set_config(name, value, False) for name, value in settings.items())
 
 
 def count(session: Session, store_id: str, where: ColumnElement[bool], *, most: int) -> int:
@@ -99,18 +102,66 @@ def nearest(
     statement = (
         _nearest_of_all(size, exact) if where is None else _nearest(where, size, exact=exact)
     )
-    asked = {
+    rows = session.execute(statement, _asking(store_id, vectors, limit))
+    found: list[list[Scored]] = [[] for _ in vectors]
+    for n, pk, score in rows:
+        found[n].append((pk, _similarity(score)))
+    return [best_first(hits) for hits in found]  # relaxed order may swap neighbours
+
+
+def opening(
+    session: Session, store_id: str, vectors: npt.NDArray[np.float32], *, limit: int, few: int
+) -> tuple[VectorStore | None, list[list[Scored]], dict[int, Found]]:
+    """The store, if there is one; what ``nearest`` finds in it, exactly where the store has at most
+    ``few`` passages; and these by key. In one statement: between two, PostgreSQL waits for us.
+
+    Each size of vectors is a statement that is kept: the caller knows which sizes there may be.
+    """
+    asked = _asking(store_id, vectors, limit) | {"few": few}
+    rows = session.execute(_opening(vectors.shape[1]), asked)
+    row = rows.first()
+    store, listed = row if row is not None else (None, None)
+    found: list[list[Scored]] = [[] for _ in vectors]
+    passages: dict[int, Found] = {}
+    for n, score, *passage in listed or ():
+        passages[passage[0]] = Found(*passage)
+        found[n].append((passage[0], _similarity(score)))
+    return store, [best_first(hits) for hits in found], passages
+
+
+@cache
+def _opening(size: int) -> "Select[VectorStore, Any]":
+    asked = _asked(size)
+
+    def listed(exact: bool) -> ScalarSelect[Any]:
+        near = _near(asked, None, size, exact=exact)
+        shown = [getattr(Passage, name) for name in Found._fields]
+        return (
+            select(func.json_agg(func.json_build_array(asked.c.n, near.c.score, *shown)))
+            .select_from(asked)
+            .join(near, true())
+            .join(Passage, Passage.pk == near.c.pk)
+            .scalar_subquery()
+        )
+
+    # Of the two only the one that is taken is run.
+    small = VectorStore.passages <= bindparam("few", type_=Integer)
+    found = case((small, listed(exact=True)), else_=listed(exact=False))
+    return select(VectorStore, found).where(VectorStore.id == bindparam("store"))
+
+
+def _similarity(score: float) -> float:
+    return min(max(score, 0.0), 1.0)
+
+
+def _asking(store_id: str, vectors: npt.NDArray[np.float32], limit: int) -> dict[str, Any]:
+    return {
         "places": list(range(len(vectors))),
         # In half precision, as they are compared: fewer digits to write and to read.
         "vectors": [to_json(vector.tolist()).decode() for vector in vectors.astype(np.float16)],
         "store": store_id,
         "limit": limit,
     }
-    rows = session.execute(statement, asked)
-    found: list[list[Scored]] = [[] for _ in vectors]
-    for n, pk, score in rows:
-        found[n].append((pk, min(max(score, 0.0), 1.0)))
-    return [best_first(hits) for hits in found]  # relaxed order may swap neighbours
 
 
 @cache
@@ -122,10 +173,20 @@ def _nearest_of_all(size: int, exact: bool) -> "Select[int, int, float]":
 def _nearest(
     where: ColumnElement[bool] | None, size: int, *, exact: bool
 ) -> "Select[int, int, float]":
-    asked = select(
+    asked = _asked(size)
+    near = _near(asked, where, size, exact=exact)
+    return select(asked.c.n, near.c.pk, near.c.score).select_from(asked).join(near, true())
+
+
+def _asked(size: int) -> CTE:
+    return select(
         func.unnest(bindparam("places", type_=ARRAY(Integer))).label("n"),
         cast(func.unnest(bindparam("vectors", type_=ARRAY(Text))), HALFVEC(size)).label("vector"),
     ).cte("asked")
+
+
+def _near(asked: CTE, where: ColumnElement[bool] | None, size: int, *, exact: bool) -> FromClause:
+    """The keys and scores of the passages nearest to each vector that is asked for."""
     distance = sized(size).cosine_distance(asked.c.vector)
     hit = select(PassageVector.passage_pk.label("pk"), (1 - distance).label("score"))
     if where is not None:
@@ -133,8 +194,7 @@ def _nearest(
     # A sum is no order that an index has.
     order = distance + literal_column("0") if exact else distance
     mine = hit.where(PassageVector.store_id == bindparam("store"), has_size(size))
-    near = mine.order_by(order).limit(bindparam("limit", type_=Integer)).lateral()
-    return select(asked.c.n, near.c.pk, near.c.score).select_from(asked).join(near, true())
+    return mine.order_by(order).limit(bindparam("limit", type_=Integer)).lateral()
 
 
 def matching(
@@ -146,7 +206,8 @@ def matching(
     passages: int,
     limit: int,
 ) -> list[list[Scored]]:
-    """Passages that share any word with each query, by how much of it they cover.
+    """Passages that share any word with each query, by how much of it they cover; those of the best
+    ``limit`` still without a vector are left out.
 
     The score is the share of the query's weight found in the passage: each word weighs its inverse
     document frequency among ``passages`` (Robertson and Spärck Jones, as in BM25) times its
@@ -194,6 +255,7 @@ def matching(
     rows = session.execute(
         select(scored.c.n, scored.c.pk, scored.c.score / totals.c.total)
         .join(totals, totals.c.n == scored.c.n)
+        .join(PassageVector, PassageVector.passage_pk == scored.c.pk)
         .where(scored.c.place <= limit)
     )
     found: list[list[Scored]] = [[] for _ in queries]

@@ -10,9 +10,10 @@ from fastapi import Depends, Request
 
 from services.common.app import get_caller
 from services.common.clients.trainer import TrainerClient
-from services.common.db import Database, Reader
+from services.common.db import Database
 from services.common.tasks import TaskQueue
-from services.retriever.embedding import Embedder, Reranker
+from services.retriever.embedding import Embedder
+from services.retriever.searching import Searches
 from services.retriever.settings import RetrieverSettings
 
 
@@ -26,8 +27,8 @@ async def get_database(request: Request) -> Database:
     return database
 
 
-async def get_searches(request: Request) -> Reader:
-    searches: Reader = request.app.state.searches
+async def get_searches(request: Request) -> Searches:
+    searches: Searches = request.app.state.searches
     return searches
 
 
@@ -39,11 +40,6 @@ async def get_queue(request: Request) -> TaskQueue:
 async def get_embedder(request: Request) -> Embedder:
     embedder: Embedder = request.app.state.embedder
     return embedder
-
-
-async def get_reranker(request: Request) -> Reranker | None:
-    reranker: Reranker | None = request.app.state.reranker
-    return reranker
 
 
 async def hold_place(request: Request) -> AsyncIterator[None]:
@@ -59,10 +55,9 @@ async def get_trainer(request: Request) -> TrainerClient:
 
 SettingsDep = Annotated[RetrieverSettings, Depends(get_settings)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
-SearchesDep = Annotated[Reader, Depends(get_searches)]
+SearchesDep = Annotated[Searches, Depends(get_searches)]
 QueueDep = Annotated[TaskQueue, Depends(get_queue)]
 EmbedderDep = Annotated[Embedder, Depends(get_embedder)]
-RerankerDep = Annotated[Reranker | None, Depends(get_reranker)]
 # Named by the route, ahead of its parameters. scope="function": until the transaction is over.
 PLACE = Depends(hold_place, scope="function")
 TrainerDep = Annotated[TrainerClient, Depends(get_trainer)]

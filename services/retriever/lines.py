@@ -16,7 +16,7 @@ from services.common.contracts.base import attributes_fault
 from services.common.contracts.retriever import PassageInput
 from services.common.errors import InvalidRequest, TooLarge
 from services.retriever.rows import Row, RowFile
-from services.retriever.vectors import unit
+from services.retriever.vectors import check_size, unit
 
 # A text of 100,000 characters, each written as two \\uXXXX escapes, fits in it.
 MAX_LINE = 2 * 2**20
@@ -103,7 +103,8 @@ class PassageLines:
             return None
         self.bring_vectors = True
         try:
-            vector = unit(passage.embedding, self._dimensions())
+            check_size(len(passage.embedding), self._dimensions())
+            vector = unit(passage.embedding)
         except ValueError as error:
             raise _fault(self._line, f"'embedding': {error}", param="embedding") from None
         return b64encode(vector.astype(np.float16).tobytes()).decode()

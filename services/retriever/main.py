@@ -16,7 +16,9 @@ from services.common.errors import RateLimited
 from services.common.line import Line, LineMetrics
 from services.common.tasks import TaskQueue, make_celery
 from services.retriever import api, file_routes
+from services.retriever.candidates import breadth
 from services.retriever.embedding import Embedder, Reranker
+from services.retriever.searching import Searches
 from services.retriever.settings import RetrieverSettings
 from services.retriever.vector_index import ensure
 
@@ -32,7 +34,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
         app.state.queue = TaskQueue(make_celery("retriever", settings.redis_url))
         embedder = Embedder.from_settings(settings, threads=settings.query_threads, shared=True)
         reranker = Reranker.from_settings(settings, threads=settings.query_threads)
-        app.state.embedder, app.state.reranker = embedder, reranker
+        app.state.embedder = embedder
 
         def go_on() -> None:
             # Not beside the other: transformers sets defaults of torch's while it loads.
@@ -42,7 +44,17 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
 
         embedder.load_in_background(go_on)
         app.state.line = _line(settings, LineMetrics("retriever", app.state.metrics.registry))
-        app.state.searches = Reader(settings.database_url, pool_size=app.state.line.places)
+        app.state.searches = Searches(
+            Reader(
+                settings.database_url,
+                pool_size=settings.database_pool_size,
+                on_loop=settings.search_connections,
+                settings=breadth(settings.ef_search),
+            ),
+            embedder,
+            reranker,
+            at_once=settings.search_connections,
+        )
         # Each search may be a thread at a time: with all places taken, other routes have theirs.
         current_default_thread_limiter().total_tokens += app.state.line.places
         try:
@@ -56,9 +68,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
                     each.close()
 
     def ready(app: FastAPI) -> None:
-        app.state.embedder.check()
-        if app.state.reranker is not None:
-            app.state.reranker.check()
+        app.state.searches.check()
 
     return create_service(
         "retriever",
@@ -74,7 +84,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
 
 def _line(settings: RetrieverSettings, metrics: LineMetrics) -> Line:
     return Line(
-        settings.max_concurrent_searches or settings.database_pool_size,
+        settings.max_concurrent_searches,
         length=settings.max_waiting_searches,
         patience=settings.max_wait_seconds,
         metrics=metrics,

@@ -11,9 +11,10 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from services.common.contracts.retriever import Scan
-from services.retriever import candidates
+from services.retriever import candidates, storage
 from services.retriever.models import VectorStore
 from services.retriever.ranking import Scored
+from services.retriever.storage import Found
 
 # Vectors that are read rather than looked up: where both take as long (docs/performance.md).
 FEW = 5_000
@@ -36,6 +37,32 @@ def nearest(
         # HNSW gives up after hnsw.max_scan_tuples, whatever it has: other stores', or filtered out.
         if all(len(hits) == limit for hits in found):
             return found, "index"
+    return _all_read(session, store, vectors, where, limit=limit)
+
+
+def opened(
+    session: Session, store_id: str, vectors: npt.NDArray[np.float32], *, limit: int
+) -> tuple[VectorStore, list[list[Scored]], Scan, dict[int, Found] | None]:
+    """The store and what ``nearest`` gives without a condition; and, unless the index did not find
+    enough, the passages: all in one statement. Raises :class:`NotFound`."""
+    store, found, rows = candidates.opening(session, store_id, vectors, limit=limit, few=FEW)
+    if store is None:
+        raise storage.no_store(store_id)
+    if store.passages <= FEW:
+        return store, found, "exact", rows
+    if all(len(hits) == limit for hits in found):
+        return store, found, "index", rows
+    return store, *_all_read(session, store, vectors, None, limit=limit), None
+
+
+def _all_read(
+    session: Session,
+    store: VectorStore,
+    vectors: npt.NDArray[np.float32],
+    where: ColumnElement[bool] | None,
+    *,
+    limit: int,
+) -> tuple[list[list[Scored]], Scan]:
     return candidates.nearest(session, store.id, vectors, where, limit=limit, exact=True), "exact"
 
 

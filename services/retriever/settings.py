@@ -81,15 +81,21 @@ class RetrieverSettings(ServiceSettings):
     )
     ef_search: int = Field(
         200,
-        ge=10,
+        ge=100,
         le=1000,
-        description="HNSW's search breadth: larger finds more and takes longer.",
+        description="HNSW's search breadth: larger finds more and takes longer. No ranking is "
+        "deeper than 100.",
     )
-    max_concurrent_searches: int | None = Field(
-        None,
+    max_concurrent_searches: int = Field(
+        32, ge=1, description="Searches, batches and audits that one process has under way at once."
+    )
+    search_connections: int = Field(
+        4,
         ge=1,
-        description="Searches, batches and audits that one process has under way at once; "
-        "`DATABASE_POOL_SIZE` if unset. They have connections of their own, up to twice as many.",
+        le=200,
+        description="Connections for single searches. Those that come while all are busy go to "
+        "PostgreSQL together where they are alike. Batches and audits have others, up to twice "
+        "`DATABASE_POOL_SIZE`.",
     )
     max_waiting_searches: int = Field(
         256, ge=0, description="Searches that may wait for a place; more are answered 429."

@@ -2,14 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
-    Select,
     bindparam,
     delete,
     func,
@@ -33,18 +31,14 @@ from services.retriever.models import (
 )
 
 
-def store(session: Session, store_id: str, *also: ColumnElement[Any]) -> VectorStore:
-    """The store; ``also`` is computed in the same round trip, for what it does."""
-    found = session.execute(_store(also), {"id": store_id}).first()
+def store(session: Session, store_id: str) -> VectorStore:
+    found = session.execute(_STORE, {"id": store_id}).scalar()
     if found is None:
-        raise _no_store(store_id)
-    row: VectorStore = found[0]
-    return row
+        raise no_store(store_id)
+    return found
 
 
-@cache
-def _store(also: tuple[ColumnElement[Any], ...]) -> Select[Any]:
-    return select(VectorStore, *also).where(VectorStore.id == bindparam("id"))
+_STORE = select(VectorStore).where(VectorStore.id == bindparam("id"))
 
 
 def lock_store(session: Session, store_id: str) -> VectorStore:
@@ -53,11 +47,11 @@ def lock_store(session: Session, store_id: str) -> VectorStore:
         select(VectorStore).where(VectorStore.id == store_id).with_for_update(key_share=True)
     )
     if found is None:
-        raise _no_store(store_id)
+        raise no_store(store_id)
     return found
 
 
-def _no_store(store_id: str) -> NotFound:
+def no_store(store_id: str) -> NotFound:
     return NotFound(f"No vector store has the id '{store_id}'.", param="vector_store_id")
 
 
@@ -270,14 +264,12 @@ class Found(NamedTuple):
     file_id: str | None
 
 
-_SEARCHABLE = (
-    select(*(getattr(Passage, name) for name in Found._fields))
-    .join(PassageVector, PassageVector.passage_pk == Passage.pk)
-    .where(Passage.pk == func.any(bindparam("pks", type_=ARRAY(BigInteger))))
+_FOUND = select(*(getattr(Passage, name) for name in Found._fields)).where(
+    Passage.pk == func.any(bindparam("pks", type_=ARRAY(BigInteger)))
 )
 
 
-def searchable(session: Session, pks: Sequence[int]) -> dict[int, Found]:
-    """The passages of these keys that have a vector, by key."""
-    rows = session.execute(_SEARCHABLE, {"pks": list(pks)})
+def found(session: Session, pks: Sequence[int]) -> dict[int, Found]:
+    """The passages of these keys, by key."""
+    rows = session.execute(_FOUND, {"pks": list(pks)})
     return {row[0]: Found(*row) for row in rows}

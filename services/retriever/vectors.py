@@ -6,10 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 
-def unit(numbers: Sequence[float], dimensions: int) -> npt.NDArray[np.float32]:
-    """The vector at length 1; ``ValueError`` where it has another size, no direction or no end."""
-    if len(numbers) != dimensions:
-        raise ValueError(f"it has {len(numbers)} numbers, the store's vectors {dimensions}")
+def check_size(size: int, dimensions: int) -> None:
+    """``ValueError`` for a vector of another size than the store's."""
+    if size != dimensions:
+        raise ValueError(f"it has {size} numbers, the store's vectors {dimensions}")
+
+
+def unit(numbers: Sequence[float]) -> npt.NDArray[np.float32]:
+    """The vector at length 1; ``ValueError`` where it has no direction or no end."""
     vector = np.asarray(numbers, np.float64)
     largest = np.abs(vector).max()
     if not np.isfinite(largest):

@@ -13,7 +13,7 @@ from services.common.contracts.vector_store_files import (
 )
 
 # As many numbers as the store's vectors have; its length does not count.
-Vector = list[Annotated[float, Strict()]]
+Vector = Annotated[list[Annotated[float, Strict()]], Field(min_length=1)]
 
 
 class ExpiresAfter(Ask):

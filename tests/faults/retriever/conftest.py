@@ -60,7 +60,7 @@ def alone(
     port = free_port()
     settings = settings_of(database_url, redis_url).model_copy(
         update={
-            "database_pool_size": PLACES,
+            "max_concurrent_searches": PLACES,
             "max_waiting_searches": WAITING,
             "max_wait_seconds": 500.0,
         }

@@ -78,7 +78,7 @@ BAD = [
     (b'{"id":"a","text":"' + b"x" * MAX_LINE + b'"}', "longer than"),
     (b"[" * 100_000, "not valid JSON"),
     (b'{"id":"a","text":"x","embedding":[1,2]}', "2 numbers, the store's vectors 3"),
-    (b'{"id":"a","text":"x","embedding":[]}', "0 numbers"),
+    (b'{"id":"a","text":"x","embedding":[]}', "at least 1 item"),
     (b'{"id":"a","text":"x","embedding":[0,0,-0.0]}', "zero"),
     (b'{"id":"a","text":"x","embedding":[1,2,NaN]}', "'embedding.2'"),
     (b'{"id":"a","text":"x","embedding":[1,-Infinity,2]}', "'embedding.1'"),

@@ -13,9 +13,9 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from services.common.contracts.retriever import SearchAsk
 from services.common.db import Reader
-from services.retriever import searching
 from services.retriever.embedding import Reranker
 from services.retriever.main import create_app
+from services.retriever.searching import Searches
 from tests.conftest import free_port
 from tests.services.retriever.conftest import MODEL, Retriever, serving
 
@@ -203,23 +203,17 @@ async def test_no_connection_is_held_while_the_model_computes(
     retriever: Retriever, shelf: str
 ) -> None:
     held: list[int] = []
-    searches = Reader(retriever.settings.database_url)
+    reader = Reader(retriever.settings.database_url)
 
     class Watching:
         def scores(self, query: str, texts: Any) -> list[float]:
-            held.append(searches._on_loop.pool.checkedout())
+            held.append(reader._on_loop.pool.checkedout())
             return [0.5] * len(texts)
 
     reranker = Reranker(Watching, depth=50)
     reranker.load()
-    page = await searching.search(
-        searches,
-        retriever.embedder,
-        shelf,
-        SearchAsk(query=QUERY),
-        ef_search=100,
-        reranker=reranker,
-    )
+    searches = Searches(reader, retriever.embedder, reranker, at_once=1)
+    page = await searches.search(shelf, SearchAsk(query=QUERY))
     await searches.aclose()
     assert held == [0]
     assert len(page.data) == len(SHELF)

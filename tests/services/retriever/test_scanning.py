@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import func
 
-from services.retriever import candidates, scanning
+from services.retriever import candidates, main, scanning
 from tests.services.retriever.conftest import DIMENSIONS, Retriever, running
 
 SIZE = 60
@@ -71,20 +70,9 @@ def test_a_large_store_goes_through_the_index_unless_a_filter_leaves_few(
 def test_what_the_index_gives_up_on_is_read(
     retriever: Retriever, vectors: list[list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HNSW walks the vectors of all stores, and stops after so many of others.
-
-    Where that is set soon it stays so for the connection: the application is one of its own.
-    """
-    breadth = candidates.breadth
-    monkeypatch.setattr(
-        candidates,
-        "breadth",
-        lambda ef_search: (
-            *breadth(ef_search),
-            func.set_config("hnsw.max_scan_tuples", "50", False),
-            func.set_config("enable_seqscan", "off", False),
-        ),
-    )
+    """HNSW walks the vectors of all stores, and stops after so many of others."""
+    soon = {"hnsw.max_scan_tuples": "50", "enable_seqscan": "off"}
+    monkeypatch.setattr(main, "breadth", lambda ef_search: candidates.breadth(ef_search) | soon)
     monkeypatch.setattr(scanning, "FEW", 1)
     with running(retriever.settings) as own:
         crowded = own.store()

@@ -1,7 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from services.retriever import candidates, staging, storage, vector_index
@@ -135,6 +138,45 @@ def test_a_batch_finds_what_single_searches_find(
         )
 
 
+def test_searches_at_the_same_time_find_what_each_finds_alone(
+    retriever: Retriever, shelf: str
+) -> None:
+    """They go to PostgreSQL together, with those that are refused or ask for something else."""
+    axis = [1.0] + [0.0] * (DIMENSIONS - 1)
+    only = {"key": "doc_id", "type": "in", "value": ["cat", "ship"]}
+    asks: list[dict[str, Any]] = [
+        {"query": "valve months", "mode": "vector"},
+        {"query": "a boat", "mode": "vector", "filters": only},
+        {"query": "a boat", "mode": "vector", "max_num_results": 1},
+        {"query": "soup", "mode": "text"},
+        {"query": ["sleeping", "harbour"]},
+        {"query": "soup", "explain": True},
+        {"vector": axis, "mode": "vector"},
+        {"vector": axis[1:], "mode": "vector"},
+        {"vector": [0.0] * DIMENSIONS, "mode": "vector"},
+        {"query": "soup", "mode": "vector", "ranking_options": {"score_threshold": 0.5}},
+    ]
+
+    def answer(ask: dict[str, Any]) -> tuple[int, Any]:
+        response = retriever.http.post(f"/v1/vector_stores/{shelf}/search", json=ask)
+        page = response.json()
+        if response.is_error:
+            return response.status_code, page["error"]["message"]
+        return response.status_code, [(hit["passage_id"], hit["score"]) for hit in page["data"]]
+
+    alone = [answer(ask) for ask in asks]
+    assert [status for status, _ in alone].count(400) == 2
+    with ThreadPoolExecutor(16) as callers:
+        together = list(callers.map(answer, asks * 20))
+    for one, (status, found) in zip(together, alone * 20, strict=True):
+        assert one[0] == status
+        if status == 200:
+            assert [hit[0] for hit in one[1]] == [hit[0] for hit in found]
+            assert [hit[1] for hit in one[1]] == pytest.approx([hit[1] for hit in found], abs=1e-3)
+        else:
+            assert one[1] == found
+
+
 @pytest.mark.parametrize("query", ["the of and", "!!!", "' \\ :* & |", "(((", "🙂", "a" * 20_000])
 def test_odd_queries_are_answered(retriever: Retriever, shelf: str, query: str) -> None:
     for mode in ("hybrid", "vector", "text"):
@@ -158,9 +200,9 @@ def test_the_index_finds_what_an_exact_scan_finds_in_each_store(retriever: Retri
             queries = _some_vectors(session, store_id, 50)
             exact = candidates.nearest(session, store_id, queries, None, limit=10, exact=True)
         with retriever.db.transaction() as session:
-            for kind in ("sort", "seqscan", "bitmapscan"):
-                session.execute(text(f"set local enable_{kind} = off"))
-            session.execute(select(*candidates.breadth(100)))
+            off = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
+            for name, value in (candidates.breadth(100) | off).items():
+                session.execute(select(func.set_config(name, value, True)))
             approximate = candidates.nearest(session, store_id, queries, None, limit=10)
         found = [
             len({pk for pk, _ in near} & {pk for pk, _ in true}) / 10

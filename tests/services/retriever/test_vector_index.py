@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine, event, select, text
+from sqlalchemy import Connection, create_engine, event, func, select, text
 
 from services.common.contracts.retriever import SearchAsk
 from services.common.db import Database, Reader
-from services.retriever import candidates, main, searching, service, vector_index
+from services.retriever import candidates, main, service, vector_index
+from services.retriever.searching import Searches
 from tests.services.retriever.conftest import Retriever
 from tests.services.retriever.test_search import _insert
 
@@ -33,7 +34,8 @@ def plan(retriever: Retriever, store_id: str, vectors: Any) -> str:
         asked.append((statement, parameters))
 
     with retriever.db.transaction() as session:
-        session.execute(select(*candidates.breadth(100)))
+        for name, value in candidates.breadth(100).items():
+            session.execute(select(func.set_config(name, value, True)))
         event.listen(retriever.db.engine, "before_cursor_execute", note)
         try:
             candidates.nearest(session, store_id, vectors, None, limit=10)
@@ -110,11 +112,12 @@ async def test_vectors_from_before_are_kept_and_their_store_takes_the_model_that
         _upgrade(connection, "head")
     engine.dispose()
 
-    db, searches = Database(database_url), Reader(database_url)
+    db = Database(database_url)
+    searches = Searches(Reader(database_url), retriever.embedder, at_once=1)
     with db.transaction() as session:
         before = service.store(session, "vs_old")
     ask = SearchAsk(query="a boat departs", mode="vector")
-    page = await searching.search(searches, retriever.embedder, "vs_old", ask, ef_search=100)
+    page = await searches.search("vs_old", ask)
     await searches.aclose()
     with db.transaction() as session:
         after = service.store(session, "vs_old")
