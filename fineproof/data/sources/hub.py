@@ -6,7 +6,6 @@ from typing import Any
 
 from fineproof.errors import UserError
 
-
 PARQUET = "refs/convert/parquet"
 """The hub's own copy of a data set in Parquet: since its version 4 ``datasets`` reads no data set
 whose files only a script understands (it raises ``RuntimeError``)."""
