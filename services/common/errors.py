@@ -225,8 +225,18 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(sqlalchemy.exc.TimeoutError)
     async def database_away(_: Request, error: Exception) -> Response:
         log.error("database_unavailable", error=str(error.__cause__ or error))
-        if isinstance(getattr(error, "orig", error), psycopg.errors.DiskFull):
+        cause = getattr(error, "orig", error)
+        if isinstance(cause, psycopg.errors.DiskFull):
             return render(_disk_full("database"))
+        if isinstance(cause, psycopg.errors.QueryCanceled):
+            return render(
+                Unavailable(
+                    "The database worked on this for longer than is allowed; nothing was stored. "
+                    "Ask for less at once, or try again when it has less to do.",
+                    code="database_timeout",
+                    headers={"Retry-After": "5"},
+                )
+            )
         return render(
             Unavailable(
                 "The database cannot be reached; try again in a moment.",

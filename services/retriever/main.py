@@ -1,5 +1,6 @@
 """The retriever's application: ``uvicorn services.retriever.main:app``."""
 
+import math
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,8 +16,7 @@ from services.common.db import Reader
 from services.common.errors import RateLimited
 from services.common.line import Line, LineMetrics
 from services.common.tasks import TaskQueue, make_celery
-from services.retriever import api, file_routes
-from services.retriever.candidates import breadth
+from services.retriever import api, candidates, file_routes
 from services.retriever.embedding import Embedder, Reranker
 from services.retriever.searching import Searches
 from services.retriever.settings import RetrieverSettings
@@ -49,7 +49,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
                 settings.database_url,
                 pool_size=settings.database_pool_size,
                 on_loop=settings.search_connections,
-                settings=breadth(settings.ef_search),
+                settings=_of_a_search(settings),
             ),
             embedder,
             reranker,
@@ -80,6 +80,12 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
         read_posts=rf"{_STORE}/(search|search/batch|passages/get|audit)",
         streamed=lambda path: re.fullmatch(rf"{_STORE}/passages", path) is not None,
     )
+
+
+def _of_a_search(settings: RetrieverSettings) -> dict[str, str]:
+    """What its connection is set to."""
+    milliseconds = math.ceil(1_000 * settings.max_search_seconds)
+    return candidates.breadth(settings.ef_search) | {"statement_timeout": str(milliseconds)}
 
 
 def _line(settings: RetrieverSettings, metrics: LineMetrics) -> Line:

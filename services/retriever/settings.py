@@ -97,6 +97,12 @@ class RetrieverSettings(ServiceSettings):
         "PostgreSQL together where they are alike. Batches and audits have others, up to twice "
         "`DATABASE_POOL_SIZE`.",
     )
+    max_search_seconds: float = Field(
+        60,
+        gt=0,
+        description="Longest time that PostgreSQL works on one statement of a search; then the "
+        "answer is 503.",
+    )
     max_waiting_searches: int = Field(
         256, ge=0, description="Searches that may wait for a place; more are answered 429."
     )

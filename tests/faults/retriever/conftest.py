@@ -63,6 +63,7 @@ def alone(
             "max_concurrent_searches": PLACES,
             "max_waiting_searches": WAITING,
             "max_wait_seconds": 500.0,
+            "max_search_seconds": 500.0,
         }
     )
     argv = [sys.executable, "-m", "uvicorn", "services.retriever.main:app", "--no-access-log"]

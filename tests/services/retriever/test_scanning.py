@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.retriever import candidates, main, scanning
+from services.retriever import candidates, scanning
 from tests.services.retriever.conftest import DIMENSIONS, Retriever, running
 
 SIZE = 60
@@ -72,7 +72,8 @@ def test_what_the_index_gives_up_on_is_read(
 ) -> None:
     """HNSW walks the vectors of all stores, and stops after so many of others."""
     soon = {"hnsw.max_scan_tuples": "50", "enable_seqscan": "off"}
-    monkeypatch.setattr(main, "breadth", lambda ef_search: candidates.breadth(ef_search) | soon)
+    breadth = candidates.breadth
+    monkeypatch.setattr(candidates, "breadth", lambda ef_search: breadth(ef_search) | soon)
     monkeypatch.setattr(scanning, "FEW", 1)
     with running(retriever.settings) as own:
         crowded = own.store()
