@@ -1,9 +1,11 @@
 """Exit codes that a pipeline acts on: nothing but a verdict may look like one."""
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from io import TextIOWrapper
 from typing import Any, NoReturn
@@ -59,6 +61,10 @@ def answering(command: Callable[..., int]) -> Callable[..., None]:
             raise
         except KeyboardInterrupt:  # click would end in 1
             raise typer.Exit(INTERRUPTED) from None
+        except (BrokenPipeError, SystemExit):  # rich would end in 1, too, where nobody reads on
+            with suppress(OSError):  # nor does Python, at its end, try again to write the rest
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(NO_ANSWER) from None
         except UserError as error:
             _give_up(str(error), as_json)
         except ModuleNotFoundError as error:

@@ -35,6 +35,20 @@ def test_a_verdict_is_a_panel_or_json_and_an_exit_code(write: Write) -> None:
     assert told.stderr == ""
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_where_nobody_reads_on_there_is_no_verdict(write: Write, options: tuple[str, ...]) -> None:
+    """As in ``fineproof compare … | head -1``: what helps is not to end as what hurts."""
+    base = write("base.jsonl", [{"id": n, "score": 3} for n in range(80)])
+    tuned = write("tuned.jsonl", [{"id": n, "score": 4 + n % 2} for n in range(80)])
+    command = [sys.executable, "-m", "fineproof.cli", "compare", str(base), str(tuned), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 3
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("compare",), ("compare", "a", "b", "--scor", "x"), ("comprae", "a", "b"), ("--no",)],
