@@ -76,6 +76,7 @@ async def tune(
     *,
     suffix: str | None,
     max_num_results: int,
+    within_document: bool,
     out: Path,
     board: Board,
 ) -> Tuned:
@@ -83,7 +84,9 @@ async def tune(
     memory = Memory(out)
     async with connected(address.url, address.key) as stack:
         base = await served_base(stack.generator)
-        retrieval = await _retrieval(stack, pairs, max_num_results, memory, board)
+        retrieval = await _retrieval(
+            stack, pairs, max_num_results, within_document, memory=memory, board=board
+        )
         hyperparameters = candidate.hyperparameters(retrieval)
         ask = FineTuningJobCreate(
             model=base,
@@ -109,7 +112,13 @@ async def tune(
 
 
 async def _retrieval(
-    stack: Stack, pairs: Pairs, max_num_results: int, memory: Memory, board: Board
+    stack: Stack,
+    pairs: Pairs,
+    max_num_results: int,
+    within_document: bool,
+    *,
+    memory: Memory,
+    board: Board,
 ) -> Retrieval | None:
     if pairs.corpus is None:
         return None
@@ -121,7 +130,9 @@ async def _retrieval(
         memory=memory,
         board=board,
     )
-    return Retrieval(vector_store_id=store, max_num_results=max_num_results)
+    return Retrieval(
+        vector_store_id=store, max_num_results=max_num_results, within_document=within_document
+    )
 
 
 def _ask(question: str, adapter: str, retrieval: Retrieval | None) -> str:

@@ -63,6 +63,9 @@ def tune(
     passages: Annotated[
         int, typer.Option(min=1, max=20, help="Retrieved for a prompt (max_num_results).")
     ] = 3,
+    within_document: Annotated[
+        bool, typer.Option(help="Retrieve only within a question's own doc_id.")
+    ] = False,
     seed: Annotated[
         int, typer.Option(min=0, max=2**31 - 1, help="Of the training, and of a search's halves.")
     ] = 0,
@@ -159,6 +162,7 @@ def tune(
         ),
         pairs=pairs,
         passages=passages,
+        within_document=within_document,
         out=out,
         as_json=as_json,
         keep_up=keep_up,

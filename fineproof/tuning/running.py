@@ -39,6 +39,7 @@ class Asked:
     candidate: Candidate
     pairs: int | None
     passages: int
+    within_document: bool
     out: Path
     as_json: bool
     keep_up: bool
@@ -62,6 +63,7 @@ def tune_one(asked: Asked, suffix: str | None) -> int:
                     asked.candidate,
                     suffix=suffix,
                     max_num_results=asked.passages,
+                    within_document=asked.within_document,
                     out=asked.out,
                     board=board,
                 )
@@ -98,6 +100,7 @@ def search(
         metrics=metrics,
         max_tokens=max_tokens,
         max_num_results=asked.passages,
+        within_document=asked.within_document,
     )
     recipes, notes = teachable(whole.train)
     record = Search.begun(

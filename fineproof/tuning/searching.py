@@ -30,6 +30,7 @@ class Question:
     metrics: tuple[str, ...] = ("contains_answer", "token_f1")
     max_tokens: int = 128
     max_num_results: int = 3
+    within_document: bool = False
 
     def study(self, name: str, arm: Arm) -> Specification:
         """``arm`` against the base. What it says closed book decides nothing, but tells what it
@@ -41,7 +42,10 @@ class Question:
             "primary_conditions": [self.condition],
             "metrics": list(self.metrics),
             "sampling": {"max_tokens": self.max_tokens},
-            "retrieval": {"max_num_results": self.max_num_results},
+            "retrieval": {
+                "max_num_results": self.max_num_results,
+                "within_document": self.within_document,
+            },
         }
         return Specification.model_validate(content)
 

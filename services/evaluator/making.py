@@ -85,6 +85,7 @@ def with_store(
             "retrieval": Retrieval(
                 vector_store_id=spec.vector_store_id,
                 max_num_results=min(spec.retrieval.max_num_results, 20),
+                within_document=spec.retrieval.within_document,
             )
         }
     )

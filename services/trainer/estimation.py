@@ -26,7 +26,8 @@ from services.trainer.estimate import (
 )
 from services.trainer.hyperparameters import recipe_of, resolve
 from services.trainer.models import Device, File, Job
-from services.trainer.preparing.examples import Example, InvalidTrainingFile, read_examples
+from services.trainer.preparing.examples import Example, InvalidTrainingFile
+from services.trainer.preparing.inspection import examples_of
 from services.trainer.preparing.recipes import open_recipe
 from services.trainer.preparing.rendering import Rendered, lengths_of
 from services.trainer.preparing.tokens import TemplateRefuses, token_counter
@@ -144,7 +145,7 @@ def _sample(
     kept: list[Example] = []
     try:
         with trainer.store.open(file.key) as source:
-            for example in read_examples(source, recipe_of(asked)):
+            for example in examples_of(source, asked):
                 count += 1
                 if len(kept) < size:
                     kept.append(example)

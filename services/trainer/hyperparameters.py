@@ -64,6 +64,16 @@ def recipe_of(asked: SupervisedHyperparameters | DpoHyperparameters) -> Form:
     return asked.recipe if isinstance(asked, SupervisedHyperparameters) else "dpo"
 
 
+def needs_doc_ids(asked: SupervisedHyperparameters | DpoHyperparameters) -> bool:
+    """Whether each row is to be searched for in a document of its own."""
+    return (
+        isinstance(asked, SupervisedHyperparameters)
+        and asked.recipe != "qa"
+        and asked.retrieval is not None
+        and asked.retrieval.within_document
+    )
+
+
 Asked = TypeVar("Asked", bound=Hyperparameters)
 
 

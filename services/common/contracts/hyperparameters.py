@@ -41,11 +41,13 @@ class Retrieval(Ask):
     For ``rag``, the gold passages (``evidence_ids`` of a row) are put among what the retriever
     returns when ``include_gold``: a prompt that lacks its answer would teach the model to guess.
     How many passages ``raft`` shows, and whether gold is among them, ``Raft`` says.
+    ``within_document`` searches only the row's own ``doc_id``, as experiments do under that name.
     """
 
     vector_store_id: Id
     max_num_results: Annotated[int, Field(ge=1, le=20)] = 3
     include_gold: bool = True
+    within_document: bool = False
 
 
 class Raft(Ask):

@@ -1,9 +1,10 @@
 """The lines of a training file, read as a stream: what each must hold, and which do not.
 
 Two forms, told apart line by line: a plain ``{"question", "answer"}`` with optional
-``evidence_ids`` (gold passages in the vector store), ``context`` (passages of its own; for recipe
-``raft`` the first is gold) and ``reasoning`` (what ``raft`` says before the answer), other fields
-ignored; or OpenAI's ``{"messages": [...]}`` whose last message is the assistant's.
+``evidence_ids`` (gold passages in the vector store), ``doc_id`` (the document asked about),
+``context`` (passages of its own; for recipe ``raft`` the first is gold) and ``reasoning`` (what
+``raft`` says before the answer), other fields ignored; or OpenAI's ``{"messages": [...]}`` whose
+last message is the assistant's.
 
 For preferences there is one form, OpenAI's ``{"input": {"messages": [...]}, "preferred_output":
 [...], "non_preferred_output": [...]}`` with one message of the assistant in each output.
@@ -32,6 +33,12 @@ class Pair:
     evidence_ids: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
     reasoning: str | None = None
+    doc_id: str | None = None
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether it is known where its passages are."""
+        return self.doc_id is not None or bool(self.context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,11 @@ class InvalidTrainingFile(Exception):
     """A file nothing can be trained on; the message names lines."""
 
 
-def read_examples(source: BinaryIO, recipe: Form) -> Iterator[Example]:
-    """Yield the examples of an open file, one line in memory at a time.
+def read_examples(
+    source: BinaryIO, recipe: Form, *, needs_doc_ids: bool = False
+) -> Iterator[Example]:
+    """Yield the examples of an open file, one line in memory at a time; ``needs_doc_ids`` of those
+    that bring no ``context``.
 
     Raises ``InvalidTrainingFile`` after the last line when any was wrong, or too few were there.
     """
@@ -72,7 +82,10 @@ def read_examples(source: BinaryIO, recipe: Form) -> Iterator[Example]:
     for line, raw in numbered_lines(source):
         count += 1
         try:
-            yield parse_line(line, raw, recipe)
+            example = parse_line(line, raw, recipe)
+            if needs_doc_ids and isinstance(example, Pair) and not example.is_at_home:
+                raise BadLine("has no 'doc_id', which 'retrieval.within_document' needs")
+            yield example
         except BadLine as problem:
             wrong += 1
             if len(problems) < NAMED_LINES:
@@ -141,6 +154,7 @@ def _pair(line: int, row: dict[str, Any], recipe: Recipe) -> Pair:
         evidence_ids=_texts(row.get("evidence_ids") or [], "'evidence_ids'"),
         context=_texts([context] if isinstance(context, str) else context, "'context'"),
         reasoning=None if reasoning is None else _text(reasoning, "'reasoning'"),
+        doc_id=None if row.get("doc_id") is None else _text(row["doc_id"], "'doc_id'"),
     )
 
 

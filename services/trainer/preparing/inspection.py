@@ -8,20 +8,20 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from services.common.clients.generator import GeneratorClient
 from services.common.clients.retriever import RetrieverClient
 from services.common.contracts.trainer import Checks
 from services.common.storage import ArtifactStore
-from services.trainer.hyperparameters import recipe_of
+from services.trainer.estimate import Asked
+from services.trainer.hyperparameters import needs_doc_ids, recipe_of
 from services.trainer.models import Device, File, Job
 from services.trainer.preparing.checks import Check, Duplicates, StoreOverlap, TestOverlap
 from services.trainer.preparing.examples import (
     MIN_EXAMPLES,
     BadLine,
     Example,
-    Form,
     InvalidTrainingFile,
     batches,
     numbered_lines,
@@ -47,14 +47,19 @@ class Sources:
     device: Device | None = None
 
 
-def read_whole(shop: Sources, file: File | None, recipe: Form, param: str) -> int:
+def read_whole(shop: Sources, file: File | None, how: Asked, param: str) -> int:
     """Read every line once; gives the number of examples. Raises ``JobFailed``."""
     count = 0
     with _told_of(param), shop.store.open(_present(file, param).key) as source:
-        for batch in batches(read_examples(source, recipe), BATCH):
+        for batch in batches(examples_of(source, how), BATCH):
             shop.going_on()
             count += len(batch)
     return count
+
+
+def examples_of(source: BinaryIO, how: Asked) -> Iterator[Example]:
+    """Those of an open file, which hold what the job needs; raises ``InvalidTrainingFile``."""
+    return read_examples(source, recipe_of(how), needs_doc_ids=needs_doc_ids(how))
 
 
 async def inspect(
@@ -62,12 +67,11 @@ async def inspect(
 ) -> list[Finding]:
     """Do the checks of ``job`` on its training file, whose every line can be used, and mark in
     ``notes`` what is to be left out. Raises ``JobFailed``; a peer's errors pass through."""
-    recipe = recipe_of(job.hyperparameters)
     asked = Checks.model_validate(job.checks)
     count = 0
     async with _checks(shop, folder, job, files, notes, asked) as checks:
         with shop.store.open(files[job.training_file].key) as source:
-            for batch in batches(read_examples(source, recipe), BATCH):
+            for batch in batches(examples_of(source, job.hyperparameters), BATCH):
                 shop.going_on()
                 count += len(batch)
                 for check in checks:

@@ -15,9 +15,9 @@ from services.common.prompts import TEMPLATE_SHA256
 from services.trainer.estimate import Asked, Data, refusal
 from services.trainer.hyperparameters import recipe_of, resolve
 from services.trainer.models import File, Job
-from services.trainer.preparing.examples import NAMED_LINES, batches, read_examples
+from services.trainer.preparing.examples import NAMED_LINES, batches
 from services.trainer.preparing.findings import Finding, JobFailed, Notes
-from services.trainer.preparing.inspection import Sources, inspect, read_whole
+from services.trainer.preparing.inspection import Sources, examples_of, inspect, read_whole
 from services.trainer.preparing.recipes import open_recipe
 from services.trainer.preparing.rendering import Rendered, lengths_of
 from services.trainer.preparing.tokens import TemplateRefuses, TokenCounter, token_counter
@@ -152,7 +152,7 @@ async def _rendered(
         wanted.append(("validation_file", job.validation_file, folder.valid))
     if not all(_fetch(shop, job, path) for *_, path in wanted):
         for param, file_id, _ in wanted:
-            read_whole(shop, files.get(file_id), recipe_of(asked), param)
+            read_whole(shop, files.get(file_id), asked, param)
         with closing(Notes()) as notes:
             findings = await inspect(shop, folder, job, files, notes)
             for param, file_id, path in wanted:
@@ -205,7 +205,10 @@ async def _write(
     partial = target.with_name(f"{target.name}.partial")
     async with open_recipe(shop.settings, asked, job.seed) as recipe:
         with shop.store.open(file.key) as source, partial.open("wb") as output:
-            for batch in batches(read_examples(source, recipe_of(asked)), RENDER_BATCH):
+            for batch in batches(
+                examples_of(source, asked),
+                RENDER_BATCH,
+            ):
                 shop.going_on()
                 rendered = await recipe.render([each for each in batch if not skips(each.line)])
                 for prompt, lengths in zip(rendered, _lengths(counter, rendered), strict=True):

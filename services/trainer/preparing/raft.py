@@ -38,7 +38,7 @@ class WithDistractors:
         self, retriever: RetrieverClient, asked: Retrieval, raft: Raft, *, seed: int
     ) -> None:
         self._retriever = retriever
-        self._store = asked.vector_store_id
+        self._asked = asked
         self._raft = raft
         self._seed = seed
 
@@ -47,8 +47,8 @@ class WithDistractors:
         asking = [pair for pair in pairs if not pair.context]
         golds = max((len(set(pair.evidence_ids)) for pair in asking), default=0)
         limit = min(MAX_RESULTS, self._raft.distractors + golds)
-        found = await search(self._retriever, self._store, asking, limit)
-        gold = await gold_passages(self._retriever, self._store, asking)
+        found = await search(self._retriever, self._asked, asking, limit=limit)
+        gold = await gold_passages(self._retriever, self._asked.vector_store_id, asking)
         return [
             self._rendered(pair, *_brought(pair))
             if pair.context

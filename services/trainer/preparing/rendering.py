@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from services.common.clients.retriever import RetrieverClient
 from services.common.contracts.base import Key
 from services.common.contracts.hyperparameters import Retrieval
-from services.common.contracts.retriever import BatchQuery, Passage, SearchResult
+from services.common.contracts.retriever import BatchQuery, ComparisonFilter, Passage, SearchResult
 from services.common.prompts import PassageText, render_messages
 from services.trainer.preparing.examples import Conversation, Example, Pair, Preference
 from services.trainer.preparing.tokens import TokenCounter
@@ -89,8 +89,10 @@ class WithPassages:
     async def render(self, examples: Sequence[Example]) -> list[Rendered]:
         pairs = [example for example in examples if isinstance(example, Pair)]
         asking = [pair for pair in pairs if not pair.context]
+        found = await search(
+            self._retriever, self._asked, asking, limit=self._asked.max_num_results
+        )
         store = self._asked.vector_store_id
-        found = await search(self._retriever, store, asking, self._asked.max_num_results)
         gold = (
             await gold_passages(self._retriever, store, asking) if self._asked.include_gold else {}
         )
@@ -120,11 +122,19 @@ class WithPassages:
 
 
 async def search(
-    retriever: RetrieverClient, store_id: str, pairs: Sequence[Pair], limit: int
+    retriever: RetrieverClient, asked: Retrieval, pairs: Sequence[Pair], *, limit: int
 ) -> dict[int, list[SearchResult]]:
     """What the retriever returns for each question, by line."""
-    queries = [BatchQuery(query=pair.question[:MAX_QUERY]) for pair in pairs]
-    results = await retriever.search_batch(store_id, queries, max_num_results=limit)
+    queries = [
+        BatchQuery(
+            query=pair.question[:MAX_QUERY],
+            filters=ComparisonFilter(key="doc_id", type="eq", value=pair.doc_id)
+            if asked.within_document and pair.doc_id is not None
+            else None,
+        )
+        for pair in pairs
+    ]
+    results = await retriever.search_batch(asked.vector_store_id, queries, max_num_results=limit)
     return {pair.line: found for pair, found in zip(pairs, results, strict=True)}
 
 

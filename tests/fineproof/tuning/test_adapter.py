@@ -122,6 +122,7 @@ def test_an_adapter_is_tuned_proven_and_shown_with_a_way_to_ask_it(
 
 def test_passages_are_ingested_once_for_a_recipe_that_shows_them(tune: Tune, stack: Stack) -> None:
     options = ("--recipe", "rag", "--passages", "4", "--suffix", "mine", "--seed", "5")
+    options += ("--within-document",)
     told = tune(*options)
     assert told.code == 0, told.stderr
     (passages,) = stack.stores
@@ -133,6 +134,7 @@ def test_passages_are_ingested_once_for_a_recipe_that_shows_them(tune: Tune, sta
     assert inner["recipe"] == "rag"
     assert inner["retrieval"]["vector_store_id"] == "vs_1"
     assert inner["retrieval"]["max_num_results"] == 4
+    assert inner["retrieval"]["within_document"] is True
     assert told.stdout.rstrip().endswith("--store vs_1 --top-k 4")
 
     again = tune(*options)

@@ -148,6 +148,7 @@ def test_every_round_asks_the_same_and_decides_by_what_was_declared(
 ) -> None:
     options = ("--metric", "chrf", "--metric", "refusal", "--metric", "chrf", "--rounds", "2")
     options += ("--condition", "oracle", "--max-tokens", "40", "--passages", "5", "--seed", "7")
+    options += ("--within-document",)
     tune(SEARCH, *options, "--epochs", "3", "--rank", "32", "--learning-rate", "1e-3")
     first, _, confirmation = rounds.studies
     for study in rounds.studies:
@@ -155,6 +156,7 @@ def test_every_round_asks_the_same_and_decides_by_what_was_declared(
         assert study.primary_conditions == ["oracle"]
         assert study.conditions == ["oracle", "closed_book"]
         assert (study.sampling.max_tokens, study.retrieval.max_num_results) == (40, 5)
+        assert study.retrieval.within_document
     made = first.arms[1].asked("small", "file_1").tune
     assert made is not None
     assert (made.base_model, made.training_file, made.seeds) == ("small", "file_1", [7])

@@ -120,6 +120,15 @@ def test_recipe_raft_needs_gold_passages_or_a_context() -> None:
         read(jsonl([*rows, *pairs(1)]), "raft")
 
 
+def test_within_documents_each_row_names_its_own_or_brings_its_passages() -> None:
+    row = {"question": "Q", "answer": "A"}
+    rows = [{**row, "doc_id": "d"}] * 9 + [{**row, "context": "c"}]
+    content = b"\n".join(json.dumps(each).encode() for each in [*rows, row])
+    assert len(read(content, "rag")) == 11
+    with pytest.raises(InvalidTrainingFile, match="line 11 has no 'doc_id'"):
+        list(read_examples(io.BytesIO(content), "rag", needs_doc_ids=True))
+
+
 def test_reasoning_is_read_for_raft_alone() -> None:
     rows = [row | {"context": "C", "reasoning": 3} for row in pairs(10)]
     assert read(jsonl(rows), "rag")[0].reasoning is None

@@ -51,6 +51,20 @@ async def test_missing_gold_takes_the_place_of_the_last_that_are_not_gold(
     assert set(left_out.passage_ids) == set(found)
 
 
+async def test_within_a_document_nothing_of_another_is_shown(
+    retriever: Retriever, toolshed: str
+) -> None:
+    pairs = [
+        Pair(1, "Where is the kiln?", "A", doc_id=TOOLS[0]),
+        Pair(2, "Where is the kiln?", "A", doc_id="no such"),
+    ]
+    one, none = await render(retriever, toolshed, pairs, within_document=True)
+    assert one.passage_ids == [TOOLS[0]]
+    assert none.passage_ids == []
+    everywhere, _ = await render(retriever, toolshed, pairs)
+    assert len(everywhere.passage_ids) == 3
+
+
 async def test_the_order_follows_the_seed_and_the_line(retriever: Retriever, toolshed: str) -> None:
     pairs = [Pair(n, "Where is the kiln?", "A") for n in range(1, 9)]
     first = await render(retriever, toolshed, pairs)
