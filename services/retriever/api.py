@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 
 from services.common.app import SessionDep
+from services.common.bodies import ManyNumbers
 from services.common.contracts import retriever as wire
 from services.common.contracts.base import Deleted, Page
 from services.common.errors import InvalidRequest
@@ -21,7 +22,7 @@ from services.retriever.deps import (
     TrainerDep,
 )
 
-router = APIRouter(prefix="/v1/vector_stores", tags=["vector stores"])
+router = APIRouter(prefix="/v1/vector_stores", tags=["vector stores"], route_class=ManyNumbers)
 
 # The body is read as a stream, so FastAPI cannot describe it by itself.
 _JSON_LINES = {
