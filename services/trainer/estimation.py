@@ -24,10 +24,9 @@ from services.trainer.estimate import (
     seconds_at,
     seconds_by_flops,
 )
-from services.trainer.hyperparameters import recipe_of, resolve
+from services.trainer.hyperparameters import examples_of, recipe_of, resolve
 from services.trainer.models import Device, File, Job
 from services.trainer.preparing.examples import Example, InvalidTrainingFile
-from services.trainer.preparing.inspection import examples_of
 from services.trainer.preparing.recipes import open_recipe
 from services.trainer.preparing.rendering import Rendered, lengths_of
 from services.trainer.preparing.tokens import TemplateRefuses, token_counter

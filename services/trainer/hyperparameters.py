@@ -1,6 +1,7 @@
 """What a job trains with: OpenAI's two ways of asking made one, and ``auto`` made a number."""
 
-from typing import TypeVar
+from collections.abc import Iterator
+from typing import BinaryIO, TypeVar
 
 from services.common.contracts.hyperparameters import (
     DpoHyperparameters,
@@ -10,7 +11,7 @@ from services.common.contracts.hyperparameters import (
     SupervisedHyperparameters,
 )
 from services.common.errors import InvalidRequest
-from services.trainer.preparing.examples import Form
+from services.trainer.preparing.examples import Example, Form, read_examples
 
 LEARNING_RATE = 2e-4
 DPO_LEARNING_RATE = 5e-5
@@ -64,14 +65,15 @@ def recipe_of(asked: SupervisedHyperparameters | DpoHyperparameters) -> Form:
     return asked.recipe if isinstance(asked, SupervisedHyperparameters) else "dpo"
 
 
-def needs_doc_ids(asked: SupervisedHyperparameters | DpoHyperparameters) -> bool:
-    """Whether each row is to be searched for in a document of its own."""
-    return (
-        isinstance(asked, SupervisedHyperparameters)
-        and asked.recipe != "qa"
-        and asked.retrieval is not None
-        and asked.retrieval.within_document
-    )
+def examples_of(
+    source: BinaryIO, asked: SupervisedHyperparameters | DpoHyperparameters
+) -> Iterator[Example]:
+    """The examples of an open file, which hold what training so needs; raises
+    ``InvalidTrainingFile``."""
+    recipe = recipe_of(asked)
+    retrieval = asked.retrieval if isinstance(asked, SupervisedHyperparameters) else None
+    within = recipe != "qa" and retrieval is not None and retrieval.within_document
+    return read_examples(source, recipe, needs_doc_ids=within)
 
 
 Asked = TypeVar("Asked", bound=Hyperparameters)

@@ -8,14 +8,14 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from services.common.clients.generator import GeneratorClient
 from services.common.clients.retriever import RetrieverClient
 from services.common.contracts.trainer import Checks
 from services.common.storage import ArtifactStore
 from services.trainer.estimate import Asked
-from services.trainer.hyperparameters import needs_doc_ids, recipe_of
+from services.trainer.hyperparameters import examples_of
 from services.trainer.models import Device, File, Job
 from services.trainer.preparing.checks import Check, Duplicates, StoreOverlap, TestOverlap
 from services.trainer.preparing.examples import (
@@ -26,7 +26,6 @@ from services.trainer.preparing.examples import (
     batches,
     numbered_lines,
     parse_line,
-    read_examples,
 )
 from services.trainer.preparing.facts import KnownFacts
 from services.trainer.preparing.findings import Finding, JobFailed, Notes
@@ -55,11 +54,6 @@ def read_whole(shop: Sources, file: File | None, how: Asked, param: str) -> int:
             shop.going_on()
             count += len(batch)
     return count
-
-
-def examples_of(source: BinaryIO, how: Asked) -> Iterator[Example]:
-    """Those of an open file, which hold what the job needs; raises ``InvalidTrainingFile``."""
-    return read_examples(source, recipe_of(how), needs_doc_ids=needs_doc_ids(how))
 
 
 async def inspect(

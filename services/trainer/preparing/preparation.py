@@ -13,11 +13,11 @@ from pydantic import BaseModel
 
 from services.common.prompts import TEMPLATE_SHA256
 from services.trainer.estimate import Asked, Data, refusal
-from services.trainer.hyperparameters import recipe_of, resolve
+from services.trainer.hyperparameters import examples_of, recipe_of, resolve
 from services.trainer.models import File, Job
 from services.trainer.preparing.examples import NAMED_LINES, batches
 from services.trainer.preparing.findings import Finding, JobFailed, Notes
-from services.trainer.preparing.inspection import Sources, examples_of, inspect, read_whole
+from services.trainer.preparing.inspection import Sources, inspect, read_whole
 from services.trainer.preparing.recipes import open_recipe
 from services.trainer.preparing.rendering import Rendered, lengths_of
 from services.trainer.preparing.tokens import TemplateRefuses, TokenCounter, token_counter
