@@ -88,7 +88,8 @@ def build_report(measured: Measured) -> Report:
     primary = deciding(measured.spec, trusted=trusted)
     spec = measured.spec.model_copy(update={"metrics": primary})
     compared, averages = comparisons(table, spec, metrics), means(table, spec, metrics)
-    judge = judge_figures(measured.judge, measured.spec, measured.answers)
+    clusters = {item.item_id: item.cluster for item in measured.items}
+    judge = judge_figures(measured.judge, measured.spec, measured.answers, clusters)
     return Report(
         experiment_id=measured.experiment_id,
         name=measured.name,

@@ -1,6 +1,6 @@
 """What an exam says of a judge, as it stands in exams and in reports."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from services.common.contracts.base import ShortName, Wire
 
@@ -14,6 +14,10 @@ class ExamEstimate(Wire):
 
     value: float
     ci95: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, value: float, low: float | None, high: float | None) -> Self:
+        return cls(value=value, ci95=None if low is None or high is None else (low, high))
 
 
 class KindFigures(Wire):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from services.common.contracts.base import Ask, Id, ShortName, Wire
-from services.common.contracts.exam_figures import ExamFigures
+from services.common.contracts.exam_figures import ExamEstimate, ExamFigures
 from services.common.contracts.generator import Condition
 
 JudgeMetric = Literal["accuracy", "completeness", "faithfulness", "relevance"]
@@ -180,6 +180,19 @@ class JudgeFigure(Wire):
     unparsable: float
 
 
+class FieldFigure(Wire):
+    """How well a judge's ``metric`` tells, among one arm's answers, those that hold the reference's
+    words from those that do not (``reference`` 1 and 0): how often one of the ``right`` scores
+    above one of the ``wrong``, ties half."""
+
+    arm: str
+    metric: str
+    reference: str
+    right: int
+    wrong: int
+    auc: ExamEstimate
+
+
 class Preference(Wire):
     """How often the judge preferred an arm's answer to the baseline's, asked in both orders.
 
@@ -212,4 +225,5 @@ class ReportJudge(Wire):
     stand_in: str | None
     criteria: list[ReportCriterion]
     figures: list[JudgeFigure]
+    field: list[FieldFigure] = Field(default_factory=list)
     preferences: list[Preference] = Field(default_factory=list)

@@ -17,12 +17,11 @@ from services.common.contracts.judge import (
     ReportJudge,
 )
 from services.evaluator.judges.criteria import Criterion, criteria_of
+from services.evaluator.judges.field import Told, field_figure, field_warning
 from services.evaluator.judges.judgments import figure, unjudged
 
 
-class Judged(Protocol):
-    """An answer; ``judgments`` is None where no judge had its turn."""
-
+class Judged(Told, Protocol):
     @property
     def arm(self) -> str: ...
     @property
@@ -30,15 +29,17 @@ class Judged(Protocol):
     @property
     def failed(self) -> bool: ...
     @property
-    def judgments(self) -> Mapping[str, Judgment] | None: ...
-    @property
     def preference(self) -> Preferred | None: ...
 
 
 def judge_figures(
-    judge: ReportJudge | None, spec: ExperimentCreate, answers: Sequence[Judged]
+    judge: ReportJudge | None,
+    spec: ExperimentCreate,
+    answers: Sequence[Judged],
+    clusters: Mapping[str, str],
 ) -> ReportJudge | None:
-    """The judge with its figures; answers that never came are no fault of its."""
+    """The judge with its figures; answers that never came are no fault of its. ``clusters`` are
+    the documents by item."""
     if judge is None or spec.judge is None:
         return None
     if not judge.decides and not spec.judge.score_unqualified:
@@ -50,12 +51,21 @@ def judge_figures(
     return judge.model_copy(
         update={
             "figures": _figures(spec.judge, spec, cells),
+            "field": [
+                found
+                for arm in spec.arms
+                if (found := field_figure(arm.name, _all_of(arm.name, cells), clusters))
+            ],
             "preferences": _preferences(spec, cells) if spec.judge.pairwise else [],
         }
     )
 
 
 Cells = Mapping[tuple[str, Condition], Sequence[Judged]]
+
+
+def _all_of(arm: str, cells: Cells) -> list[Judged]:
+    return [answer for (name, _), some in cells.items() if name == arm for answer in some]
 
 
 def _figures(ask: JudgeAsk, spec: ExperimentCreate, cells: Cells) -> list[JudgeFigure]:
@@ -122,6 +132,8 @@ def judge_warnings(judge: ReportJudge | None, spec: ExperimentCreate) -> list[st
         done = "its scores are shown and decide nothing" if shown else "it was not let score"
         instead = f"; {judge.stand_in} decides in place of {', '.join(held)}" if held else ""
         found.append(f"Judge {judge.model} is not qualified: {done}{instead}. {why}".rstrip())
+    least = spec.judge.bar.auc
+    found += [said for one in judge.field if (said := field_warning(one, least)) is not None]
     return found + [
         f"{one.unscored} of {one.n + one.unscored} answers of {one.arm} under {one.condition} have "
         f"no {one.metric} from the judge; counted at their worst and best, its mean is between "

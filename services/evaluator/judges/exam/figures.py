@@ -219,5 +219,4 @@ def _is_decided(answer: ExamAnswer) -> bool:
 
 
 def _wire(found: Estimate) -> ExamEstimate:
-    ends = None if found.low is None or found.high is None else (found.low, found.high)
-    return ExamEstimate(value=found.value, ci95=ends)
+    return ExamEstimate.of(found.value, found.low, found.high)
