@@ -50,11 +50,13 @@ class Gathering(Generic[Key, Asked, Answer]):
     async def _passes(self) -> None:
         """One after the other, until nobody waits. The first begins a turn of the event loop after
         who asked for it, with those who came by then."""
-        while self._waiting:
-            key, some = self._next()
-            if some:
-                await self._pass(key, some)
-        self._free += 1
+        try:
+            while self._waiting:
+                key, some = self._next()
+                if some:
+                    await self._pass(key, some)
+        finally:
+            self._free += 1
 
     def _next(self) -> tuple[Key, list[_Waiting[Asked, Answer]]]:
         key = next(iter(self._waiting))

@@ -37,7 +37,7 @@ def nearest(
         # HNSW gives up after hnsw.max_scan_tuples, whatever it has: other stores', or filtered out.
         if all(len(hits) == limit for hits in found):
             return found, "index"
-    return _all_read(session, store, vectors, where, limit=limit)
+    return candidates.nearest(session, store.id, vectors, where, limit=limit, exact=True), "exact"
 
 
 def opened(
@@ -52,18 +52,8 @@ def opened(
         return store, found, "exact", rows
     if all(len(hits) == limit for hits in found):
         return store, found, "index", rows
-    return store, *_all_read(session, store, vectors, None, limit=limit), None
-
-
-def _all_read(
-    session: Session,
-    store: VectorStore,
-    vectors: npt.NDArray[np.float32],
-    where: ColumnElement[bool] | None,
-    *,
-    limit: int,
-) -> tuple[list[list[Scored]], Scan]:
-    return candidates.nearest(session, store.id, vectors, where, limit=limit, exact=True), "exact"
+    found = candidates.nearest(session, store_id, vectors, None, limit=limit, exact=True)
+    return store, found, "exact", None
 
 
 def _few(session: Session, store: VectorStore, where: ColumnElement[bool] | None) -> bool:
