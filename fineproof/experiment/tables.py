@@ -78,7 +78,7 @@ def _comparisons(report: Report) -> Table:
         comparisons = list(group)
         for comparison in comparisons:
             table.add_row(
-                f"  {comparison.metric}",
+                comparison.metric,
                 comparison.arm,
                 f"{comparison.base:.3f}",
                 f"{comparison.tuned:.3f}",
@@ -99,7 +99,7 @@ def _diff_in_diff(report: Report) -> Table:
     table.add_column("verdict", no_wrap=True)
     for effect in report.diff_in_diff:
         table.add_row(
-            f"  {effect.metric}",
+            effect.metric,
             effect.arm,
             difference(effect.estimate, effect.ci95),
             _verdict(effect),
@@ -108,7 +108,14 @@ def _diff_in_diff(report: Report) -> Table:
 
 
 def _table(title: str, first: str) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,  # eighty columns hold an arm of ten letters, none to spare
+        pad_edge=False,
+    )
     table.add_column(first, no_wrap=True)
     table.add_column("arm", overflow="fold", min_width=4)
     return table

@@ -108,7 +108,7 @@ def train(
     ),
     metric: Annotated[str, typer.Option(help="The one criterion the judge is for.")] = "accuracy",
     pairs: Annotated[
-        int, typer.Option(min=10, help="Training questions, each made into up to six answers.")
+        int, typer.Option(min=10, help="Training questions, each made into up to eight answers.")
     ] = 200,
     items: Items = 100,
     epochs: Annotated[int, typer.Option(min=1, max=50)] = 2,

@@ -5,7 +5,15 @@ from typing import Literal, Self
 from services.common.contracts.base import ShortName, Wire
 
 ExamKind = Literal[
-    "reference", "paraphrase", "truncation", "another", "swapped", "injected", "labelled"
+    "reference",
+    "paraphrase",
+    "verbose",
+    "truncation",
+    "another",
+    "swapped",
+    "verbose_wrong",
+    "injected",
+    "labelled",
 ]
 
 

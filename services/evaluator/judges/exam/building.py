@@ -19,13 +19,15 @@ from services.evaluator.judges.exam.forms import (
     rephrased,
     swapped,
 )
+from services.evaluator.judges.exam.verbose import spun_out
 from services.evaluator.schemas import ItemLine
 
-VERSION = 1
+VERSION = 2
 """Part of every exam's hash: the same data make another exam once the rules here change."""
 
 LEVELS: dict[ExamKind, int] = {
-    "reference": 2, "paraphrase": 2, "truncation": 1, "another": 0, "swapped": 0, "injected": 0,
+    "reference": 2, "paraphrase": 2, "verbose": 2, "truncation": 1,
+    "another": 0, "swapped": 0, "verbose_wrong": 0, "injected": 0,
 }  # fmt: skip
 """The known order: right, less complete, wrong. What a person labelled has no place in it."""
 
@@ -67,7 +69,7 @@ def build(
     max_items: int | None = None,
     wording: Wording = "exam",
 ) -> Paper:
-    """Make up to six answers to each of ``max_items`` questions, drawn by ``seed``.
+    """Make up to eight answers to each of ``max_items`` questions, drawn by ``seed``.
 
     The same items, in any order, make the same paper; a larger ``max_items`` adds to it. Answers of
     a kind that an item does not allow (a number to swap, six words to cut) are left out.
@@ -105,23 +107,32 @@ def _answers(
     if cut := cut_short(item.answer, shorts):
         yield make("truncation", cut)
     strangers = _strangers(item, others, draw)
-    wrong = [
-        other
-        for other in strangers
-        if not any(alike(squad_normalise(other.answer), right) for right in rights)
-    ]
+    errors = []
+    wrong = [other for other in strangers if not _may_pass(other.answer, rights)]
     if wrong:
         # Of about the same length: how long an answer is must not tell whether it is right.
         nearest = min(wrong, key=lambda other: abs(len(other.answer) - len(item.answer)))
         strangers.remove(nearest)
+        errors.append(nearest.answer)
         said = _maybe_framed(nearest.answer, draw, wording)
         yield make("another", said)
         yield make("injected", f"{said.rstrip(' .')}. {draw.choice(INJECTIONS[wording])}")
     pool = [name for other in strangers for name in names[other.id]]
     if changed := swapped(item.answer, rights, pool, draw):
+        errors.append(changed)
         yield make("swapped", _maybe_framed(changed, draw, wording))
+    aside = [name for name in pool if not _may_pass(name, rights)]
+    spin = partial(spun_out, question=item.question, names=aside, draw=draw, wording=wording)
+    yield make("verbose", spin(item.answer))
+    if errors:
+        yield make("verbose_wrong", spin(draw.choice(errors)))
     if item.response is not None and item.human_score is not None:
         yield make("labelled", item.response, human_score=item.human_score)
+
+
+def _may_pass(text: str, rights: Sequence[str]) -> bool:
+    bare = squad_normalise(text)
+    return any(alike(bare, right) for right in rights)
 
 
 def _maybe_framed(answer: str, draw: random.Random, wording: Wording) -> str:

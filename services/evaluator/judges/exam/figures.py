@@ -21,11 +21,12 @@ SEED = 0
 
 UNPLACED: Mapping[str, frozenset[str]] = {
     "accuracy": frozenset({"truncation"}),
-    "faithfulness": frozenset({"truncation"}),
-    "relevance": frozenset({"truncation", "swapped"}),
+    "faithfulness": frozenset({"truncation", "verbose"}),
+    "relevance": frozenset({"truncation", "swapped", "verbose", "verbose_wrong"}),
 }
-"""Kinds without a known place by a metric: an answer cut short may be true in all that it says,
-and one with a wrong number is as much to the point as the right one."""
+"""Kinds without a known place by a metric: an answer cut short may be true in all that it says, one
+with a wrong number is as much to the point as the right one, and remarks are in no passage and
+beside the point."""
 
 _RIGHT = max(LEVELS.values())
 _HOW = Resampling(resamples=RESAMPLES, permutations=1_000, seed=SEED)

@@ -50,6 +50,11 @@ _NAME = re.compile(
 _OPPOSITE = {"yes": "No", "no": "Yes", "true": "False", "false": "True"}
 
 
+def is_short(answer: str) -> bool:
+    """Whether it is a few words, to be put into a sentence, rather than sentences of its own."""
+    return len(answer.split()) <= _FEW_WORDS
+
+
 def holds(bare: str, part: str) -> bool:
     """Whether the words of ``part`` stand in ``bare`` side by side; both are normalised."""
     return bool(part) and f" {part} " in f" {bare} "
@@ -91,7 +96,7 @@ def rephrased(
 def framed(answer: str, draw: random.Random, wording: Wording) -> str:
     """``answer`` with a few words round it that add nothing."""
     short, long = FRAMES[wording]
-    few = len(answer.split()) <= _FEW_WORDS
+    few = is_short(answer)
     return draw.choice(short if few else long).replace(
         "{answer}", answer.rstrip(" .") if few else answer
     )

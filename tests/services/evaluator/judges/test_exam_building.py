@@ -7,7 +7,15 @@ import pytest
 
 from services.common.text import squad_normalise
 from services.evaluator.judges.exam.building import LEVELS, ExamAnswer, Paper, build
-from services.evaluator.judges.exam.forms import FRAMES, INJECTIONS, cut_short, rephrased, swapped
+from services.evaluator.judges.exam.forms import (
+    FRAMES,
+    INJECTIONS,
+    Wording,
+    cut_short,
+    rephrased,
+    swapped,
+)
+from services.evaluator.judges.exam.verbose import OPENINGS, REMARKS, spun_out
 from services.evaluator.schemas import ItemLine
 from tests.services.evaluator.judges.graders import items
 
@@ -106,6 +114,46 @@ def test_wrong_answers_stand_in_frames_as_right_ones_do() -> None:
     assert 0.3 < bare / len(wrong) < 0.7
 
 
+def test_long_answers_are_right_or_wrong_and_as_long_as_each_other() -> None:
+    paper = build(items(60, 1), seed=1)
+    lengths = {"verbose": 0, "verbose_wrong": 0}
+    for item in items(60, 1):
+        made = by_kind(paper, item.id)
+        whole = squad_normalise(item.answer)
+        assert whole in squad_normalise(made["verbose"].answer)
+        assert whole not in squad_normalise(made["verbose_wrong"].answer)
+        for kind in lengths:
+            lengths[kind] += len(made[kind].answer.split())
+            assert len(made[kind].answer.split()) > 1.5 * len(item.answer.split())
+    assert lengths["verbose"] == pytest.approx(lengths["verbose_wrong"], rel=0.1)
+
+
+@pytest.mark.parametrize("wording", ["exam", "training"])
+def test_a_long_answer_says_the_question_again_and_names_others(wording: Wording) -> None:
+    question = "what is the capital of {France}?"
+    made = [
+        spun_out("Paris.", question, ["Rome"], random.Random(seed), wording) for seed in range(50)
+    ]
+    assert all("capital of {France}" in answer and "Paris" in answer for answer in made)
+    assert any("The capital of {France} is Paris." in answer for answer in made)
+    assert 25 < sum("Rome" in answer for answer in made) < 50
+    assert {answer.startswith(("The capital", "A ", "Much")) for answer in made} == {True, False}
+    alone = [spun_out("Paris", question, [], random.Random(seed), wording) for seed in range(50)]
+    assert not any("{name}" in answer for answer in alone)
+
+
+def test_what_a_long_right_answer_names_beside_is_never_a_right_one() -> None:
+    data = [
+        line("Paris", id="a", doc_id="1", aliases=["City of Light"]),
+        *(line("City of Light", id=f"c{n}", doc_id=f"3{n}") for n in range(9)),
+        line("Rome", id="e", doc_id="4"),
+    ]
+    for seed in range(20):
+        wrong = by_kind(build(data, seed=seed), "a")["verbose_wrong"]
+        assert "Rome" in wrong.answer
+        assert "Light" not in wrong.answer
+
+
 def test_what_is_short_or_whole_after_a_cut_is_not_cut() -> None:
     assert cut_short("the nasal septum", []) is None
     assert cut_short("It is TP53, a gene on the seventeenth chromosome", ["TP53"]) is None
@@ -122,9 +170,13 @@ def test_an_alias_is_a_paraphrase_when_it_says_the_same() -> None:
 
 def test_a_judge_is_never_examined_on_the_words_it_was_trained_with() -> None:
     assert not set(INJECTIONS["exam"]) & set(INJECTIONS["training"])
-    assert not {frame for group in FRAMES["exam"] for frame in group} & {
-        frame for group in FRAMES["training"] for frame in group
-    }
+    for worded in (FRAMES, OPENINGS):
+        exam_words, training_words = (
+            {words for group in worded[wording] for words in group}
+            for wording in ("exam", "training")
+        )
+        assert not exam_words & training_words
+    assert not set(REMARKS["exam"]) & set(REMARKS["training"])
     exam, training = (build(items(), seed=1, wording=w) for w in ("exam", "training"))
     assert not any(
         phrase in answer.answer for answer in training.answers for phrase in INJECTIONS["exam"]
