@@ -15,7 +15,7 @@ from fineproof.settings import OFFSETS, Settings
 NEEDED_MEMORY = 6 * 2**30
 """Bytes: with the packaged model vLLM takes 4.6 GiB and the rest 1.3."""
 TRAINING_MEMORY = 5 * 2**30
-"""Bytes a training job takes on top, at its largest batches: 2,048 tokens at once."""
+"""Bytes a training job takes on top, at its largest batches: 1,536 tokens at once."""
 
 # Found by name only: importing them takes seconds.
 _PACKAGES = {

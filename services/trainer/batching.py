@@ -1,6 +1,6 @@
 """How many examples go through a model at once; the rule that training and estimate share."""
 
-MICRO_BATCH_TOKENS = {"cuda": 16_384, "cpu": 2_048}
+MICRO_BATCH_TOKENS = {"cuda": 16_384, "cpu": 1_536}
 """Tokens of one forward pass, padding included, by kind of device."""
 
 
