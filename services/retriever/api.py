@@ -34,6 +34,19 @@ _JSON_LINES = {
 }
 
 
+# Routes are tried in order, and searches are what is asked most.
+@router.post("/{store_id}/search", dependencies=[PLACE])
+async def search(store_id: str, ask: wire.SearchAsk, searches: SearchesDep) -> wire.SearchPage:
+    return await searches.search(store_id, ask)
+
+
+@router.post("/{store_id}/search/batch", dependencies=[PLACE])
+async def search_batch(
+    store_id: str, ask: wire.BatchSearchAsk, searches: SearchesDep
+) -> wire.BatchSearchResults:
+    return await searches.search_batch(store_id, ask)
+
+
 @router.post("")
 async def create_store(
     ask: wire.VectorStoreCreate, db: DatabaseDep, queue: QueueDep, trainer: TrainerDep
@@ -126,18 +139,6 @@ def delete_passages(
 @router.get("/{store_id}/passages/{passage_id:path}")
 def retrieve_passage(store_id: str, passage_id: str, session: SessionDep) -> wire.Passage:
     return service.passage(session, store_id, passage_id)
-
-
-@router.post("/{store_id}/search", dependencies=[PLACE])
-async def search(store_id: str, ask: wire.SearchAsk, searches: SearchesDep) -> wire.SearchPage:
-    return await searches.search(store_id, ask)
-
-
-@router.post("/{store_id}/search/batch", dependencies=[PLACE])
-async def search_batch(
-    store_id: str, ask: wire.BatchSearchAsk, searches: SearchesDep
-) -> wire.BatchSearchResults:
-    return await searches.search_batch(store_id, ask)
 
 
 @router.post("/{store_id}/audit", dependencies=[PLACE])

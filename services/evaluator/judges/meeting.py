@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 
+from services.common.contracts.exam import PLAIN_STEPS
 from services.common.contracts.judge import JudgeAsk
 from services.common.errors import InvalidRequest, NotFound, UpstreamFailed
 from services.evaluator.cache import ServedBy, key_of
@@ -25,8 +26,8 @@ async def meet(ask: JudgeAsk, asking: Asking, memory: Memory) -> Judge:
         await _load(ask.model, asking)
     manner, served_by = await _try_out(ask, asking)
     declared = criteria_of(ask)
-    criteria = await asyncio.gather(
-        *(_with_steps(criterion, ask, asking, memory, served_by) for criterion in declared)
+    written = await asyncio.gather(
+        *(_steps_of(criterion, ask, asking, memory, served_by) for criterion in declared)
     )
     return Judge(
         ask=ask,
@@ -34,8 +35,13 @@ async def meet(ask: JudgeAsk, asking: Asking, memory: Memory) -> Judge:
         memory=memory,
         served_by=served_by,
         manner=manner,
-        criteria=tuple(criteria),
-        generated=frozenset(one.name for one in declared if one.steps is None),
+        criteria=tuple(
+            replace(one, steps=steps or _given(one))
+            for one, steps in zip(declared, written, strict=True)
+        ),
+        generated=frozenset(
+            one.name for one, steps in zip(declared, written, strict=True) if steps
+        ),
     )
 
 
@@ -76,12 +82,13 @@ async def _try_out(ask: JudgeAsk, asking: Asking) -> tuple[Manner, ServedBy]:
     return last
 
 
-async def _with_steps(
+async def _steps_of(
     criterion: Criterion, ask: JudgeAsk, asking: Asking, memory: Memory, served_by: ServedBy
-) -> Criterion:
-    """The criterion with its steps: those declared, else what the judge writes, asked once."""
+) -> tuple[str, ...]:
+    """What the judge writes where no steps are declared, asked once; empty where it writes none:
+    one that was taught to score says a number here too."""
     if criterion.steps is not None:
-        return criterion
+        return ()
     request = {
         "model": ask.model,
         "messages": prompts.steps(criterion),
@@ -96,4 +103,11 @@ async def _with_steps(
         await memory.flush()
         # Read back: where another worker was faster, its steps are the judge's.
         known = await memory.known([key])
-    return replace(criterion, steps=prompts.read_steps(known[key]["steps"]))
+    steps = prompts.read_steps(known[key]["steps"])
+    return steps if any(len(step.split()) > 1 for step in steps) else ()
+
+
+def _given(criterion: Criterion) -> tuple[str, ...]:
+    """The steps declared, else plain ones; a rubric without any is its own."""
+    plain = next((steps for name, steps in PLAIN_STEPS.items() if name == criterion.name), [])
+    return criterion.steps or tuple(plain)

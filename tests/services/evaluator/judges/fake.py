@@ -35,7 +35,8 @@ def preferring(prompt: str) -> str:
 
 @dataclass
 class FakeJudge:
-    """``opinion`` scores a prompt; ``spread`` is added to it run by run, in turn.
+    """``opinion`` scores a prompt; ``spread`` is added to it run by run, in turn. ``steps`` are
+    what it writes where asked for some.
 
     ``fault``, for requests whose prompt holds ``at``: ``away``, ``late`` (504),
     ``limited`` (429 that says when), ``prose``, ``nan``, ``out_of_range``, ``cut_form``,
@@ -49,6 +50,7 @@ class FakeJudge:
     opinion: Callable[[str], int | str] = agreeing
     preference: Callable[[str], str] = preferring
     spread: Sequence[int] = (0,)
+    steps: str = STEPS
     fault: str | None = None
     at: str = ""
     times: float = math.inf
@@ -127,7 +129,7 @@ class FakeJudge:
 
     def _said(self, body: dict[str, Any], prompt: str, fault: str | None, run: int) -> str | None:
         if prompt.rstrip().endswith("Evaluation steps:"):
-            return STEPS
+            return self.steps
         if "Better answer:" in prompt:
             score: int | str = self.preference(prompt)
         else:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.common.contracts.exam import PLAIN_STEPS
 from services.common.errors import FineproofError
 from services.evaluator.judges.judge import Form, Judge
 from services.evaluator.judges.prompts import Subject
@@ -54,6 +55,18 @@ async def test_evaluation_steps_are_written_once_and_stand_in_every_form(
 
 
 STEPS_READ = ["Read the answer.", "Compare it with the reference.", "Score it."]
+
+
+@pytest.mark.parametrize("written", ["1", "5\n", "1. 5\n2. 1", ""])
+async def test_a_judge_that_writes_no_steps_judges_by_plain_ones(
+    met: Meet, fake: FakeJudge, written: str
+) -> None:
+    fake.steps = written
+    judge = await met(metrics=["accuracy"], rubrics=[{"name": "tone", "criterion": "Polite?"}])
+    assert [one.steps for one in judge.criteria] == [tuple(PLAIN_STEPS["accuracy"]), ()]
+    assert not any(one.generated for one in judge.read_out())
+    trained = await met(metrics=["accuracy"], steps={"accuracy": PLAIN_STEPS["accuracy"]})
+    assert trained.read_out() == judge.read_out()[:1]
 
 
 async def test_declared_steps_are_taken_as_they_are(met: Meet, fake: FakeJudge) -> None:
