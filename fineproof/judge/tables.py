@@ -10,6 +10,9 @@ from rich.text import Text
 from services.common.contracts.exam import Exam
 from services.common.contracts.exam_figures import ExamEstimate, ExamFigures
 
+_ESTIMATE = len("-0.10 [-0.18, -0.02]")
+"""Letters of a figure, which stays in one line however long the name above it is."""
+
 Read = Callable[[ExamFigures], ExamEstimate | None]
 
 ROWS: tuple[tuple[str, Read], ...] = (
@@ -50,7 +53,7 @@ def _table(metric: str, exams: Mapping[str, Exam]) -> Table:
     )
     table.add_column("", no_wrap=True)
     for name in of:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold", min_width=_ESTIMATE)
     for label, read in ROWS:
         found = [read(one) for one in of.values()]
         if any(found):

@@ -41,7 +41,7 @@ Steps = Annotated[
 class ExamCreate(Ask):
     """Let a judge sit an exam made of a file with purpose ``evals``.
 
-    ``max_items`` questions are drawn by ``seed``; each makes up to six answers, every one graded
+    ``max_items`` questions are drawn by ``seed``; each makes up to eight answers, every one graded
     ``runs`` times by every metric and rubric. The other fields are those of an experiment's judge.
     """
 
