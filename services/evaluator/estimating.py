@@ -14,6 +14,7 @@ from services.common.contracts.generator import Condition
 from services.common.contracts.retriever import BatchQuery, Passage, SearchResult
 from services.common.prompts import PassageText, render_messages
 from services.evaluator.items import cluster_of, read_items
+from services.evaluator.judges.exam.building import LEVELS
 from services.evaluator.metrics import METRICS
 from services.evaluator.peers import Peers
 from services.evaluator.schemas import ItemLine
@@ -176,17 +177,19 @@ def estimate(ask: ExperimentCreate, sized: Sized, before: Past) -> Estimate:
         said.append(f"an answer takes {seconds:g} s, for no run was measured here yet")
     else:
         said.append(f"an answer takes {seconds:.3g} s, as in past runs")
-    judge_prompts, judge_forms = _judge_tokens(ask, sized, answers * sum(models.values()), said)
+    asked = answers * sum(models.values())
+    compared = asked - answers * models[ask.baseline]
+    judge_prompts, judge_forms = _judge_tokens(ask, sized, asked, compared, said)
     if any(arm.tune and arm.tune.trains for arm in ask.arms):
         said.append("training is not in it; POST /v1/fine_tuning/estimate says what it takes")
     cost = _cost(ask, per_arm, judge_prompts, judge_forms)
     tokens = sum(map(sum, per_arm.values())) + judge_prompts + judge_forms
-    minutes = answers * sum(models.values()) * seconds / 60
+    minutes = asked * seconds / 60
     return Estimate(
         spec_sha256=ask.sha256,
         items=sized.items,
         documents=len(sized.documents),
-        answers=answers * sum(models.values()),
+        answers=asked,
         prompt_tokens=sum(prompt for prompt, _ in per_arm.values()),
         completion_tokens=sum(completion for _, completion in per_arm.values()),
         judge_tokens=judge_prompts + judge_forms,
@@ -199,20 +202,32 @@ def estimate(ask: ExperimentCreate, sized: Sized, before: Past) -> Estimate:
 
 
 def _judge_tokens(
-    ask: ExperimentCreate, sized: Sized, answers: int, said: list[str]
+    ask: ExperimentCreate, sized: Sized, answers: int, compared: int, said: list[str]
 ) -> tuple[int, int]:
-    """Tokens of the judge's prompts and forms: the runs of one form share its prompt."""
-    if ask.judge is None:
+    """Tokens of the judge's prompts and forms: the runs of one form share its prompt.
+
+    It sits its exam first, whose answers are about as long as the references. ``compared`` answers
+    are those of tuned arms, each seen twice beside the baseline's where the judge is to prefer one.
+    """
+    judge = ask.judge
+    if judge is None:
         return 0, 0
-    shown = (max(sized.prompts.values()) + 2 * sized.answer_characters) / CHARACTERS_A_TOKEN
-    forms = answers * len(ask.judge.names)
+    examined = min(judge.exam_items, sized.items) * len(LEVELS) * len(judge.names)
+    judged = answers * len(judge.names)
+    preferred = 2 * compared if judge.pairwise else 0
+    texts = 2 * sized.answer_characters / CHARACTERS_A_TOKEN
+    passages = max(sized.prompts.values()) / CHARACTERS_A_TOKEN
     said.append(
-        f"a judge's form has {JUDGE_PROMPT_TOKENS} tokens beside what is judged, its "
-        f"{ask.judge.runs} runs share one prompt, and its own time is not in the minutes"
+        f"a judge's form has {JUDGE_PROMPT_TOKENS} tokens beside what is judged, its {judge.runs} "
+        f"runs share one prompt, its exam takes up to {examined} forms, and its own time is not in "
+        "the minutes"
     )
     return (
-        round(forms * (JUDGE_PROMPT_TOKENS + shown)),
-        forms * ask.judge.runs * JUDGE_FORM_TOKENS,
+        round(
+            (examined + judged + preferred) * (JUDGE_PROMPT_TOKENS + texts)
+            + (judged + preferred) * passages
+        ),
+        ((examined + judged) * judge.runs + preferred) * JUDGE_FORM_TOKENS,
     )
 
 

@@ -57,6 +57,15 @@ def test_repeats_training_seeds_and_a_judge_are_counted() -> None:
     assert estimate(spec(arms=seeded), SIZED, Past()).answers == once.answers
     judged = estimate(spec(judge={"model": "small-base"}), SIZED, Past())
     assert judged.judge_tokens > once.answers * 2 * 400
+    few, more = (
+        estimate(spec(judge={"model": "small-base", "exam_items": n}), SIZED, Past()).judge_tokens
+        for n in (20, 30)
+    )
+    # Ten items more, eight answers to each, two metrics: a prompt and ten forms of each.
+    assert more - few == 10 * 8 * 2 * (400 + 20 + 10 * 8)
+    paired = estimate(spec(judge={"model": "small-base", "pairwise": True}), SIZED, Past())
+    shown = 400 + 20 + 4_000 / 4
+    assert paired.judge_tokens - judged.judge_tokens == 2 * 240 * 2 * (shown + 8)
     assert judged.cost is None
     assert any("judge" in sentence for sentence in judged.assumptions)
 
