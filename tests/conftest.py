@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,10 +22,12 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     from fineproof.local.postgres import running_postgres
 
-    with running_postgres(tmp_path_factory.mktemp("pg")) as url:
+    # Not in pytest's folder: whoever begins the next run closes that to all others, and a server
+    # of root's runs as another user.
+    with TemporaryDirectory(prefix="fineproof-") as folder, running_postgres(Path(folder)) as url:
         yield url
 
 

@@ -107,15 +107,20 @@ def _diff_in_diff(report: Report) -> Table:
     return table
 
 
-def _table(title: str, first: str) -> Table:
-    table = Table(
+def grid(title: str | Text) -> Table:
+    """A table without edges: eighty columns hold an arm of ten letters, and none to spare."""
+    return Table(
         title=title,
         title_justify="left",
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
-        show_edge=False,  # eighty columns hold an arm of ten letters, none to spare
+        show_edge=False,
         pad_edge=False,
     )
+
+
+def _table(title: str, first: str) -> Table:
+    table = grid(title)
     table.add_column(first, no_wrap=True)
     table.add_column("arm", overflow="fold", min_width=4)
     return table

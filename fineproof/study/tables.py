@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fineproof.experiment.tables import STYLES
+from fineproof.experiment.tables import STYLES, grid
 from fineproof.study.models import reading
 from fineproof.study.result import ModelContrast, ModelEffect, SizeEffect, Study, TuningEffect
 from services.common.contracts.evaluator import Verdict
+
+_INTERVAL = len("[-0.500, +1.750]")
 
 
 def show(study: Study, console: Console) -> None:
@@ -62,7 +63,9 @@ def _sizes(effects: Sequence[SizeEffect]) -> Iterator[Table]:
         sizes = sorted({point.pairs for row in rows for point in row.points})
         several = len({row.recipe for row in rows}) > 1
         table = _table(f"{model} on {dataset}", "metric")
-        _numbers(table, *(f"{size:,}" for size in sizes), "most − fewest \\[95 %]")
+        _numbers(table, *(f"{size:,}" for size in sizes))
+        # Where many sizes leave it no room, the interval goes below.
+        table.add_column("most − fewest \\[95 %]", justify="right", min_width=_INTERVAL)
         table.add_column("verdict", no_wrap=True)
         for row in rows:
             means = {point.pairs: f"{point.mean:.3f}" for point in row.points}
@@ -104,7 +107,7 @@ def _contrasts(contrasts: Sequence[ModelContrast]) -> Iterator[Table]:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = grid(Text(title))
     for name in columns:
         table.add_column(name, no_wrap=name == columns[0], overflow="fold", min_width=4)
     return table

@@ -159,8 +159,11 @@ def test_nothing_that_a_run_is_called_becomes_markup(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [80, 140])
 def test_nothing_is_cut_off_on_a_narrow_terminal(study: Study, width: int) -> None:
+    some = study.sizes[0]
+    sizes = [some.points[0].model_copy(update={"pairs": pairs}) for pairs in (0, 200, 500, 1000)]
+    long = some.model_copy(update={"metric": "contains_answer", "points": sizes})
     printed = io.StringIO()
-    show(study, Console(file=printed, width=width))
+    show(study.model_copy(update={"sizes": [long]}), Console(file=printed, width=width))
     text = printed.getvalue()
     assert "…" not in text
     for words in ("pairs-1000", "EQUIVALENT", "smollm2-135m-instruct on qasper", "1,000"):
