@@ -59,10 +59,10 @@ def test_memory_follows_the_model_the_batch_and_the_quantization(base_model: Pat
     on_cpu = memory(model, ASKED, DATA, "cpu", None)
     assert on_cpu.micro_batch == 8
     assert on_cpu.weights == on_cpu.served == 4 * model.parameters
-    long = Data(examples=20, tokens=20_000, answer_tokens=4_000, longest=1_000)
+    long = Data(examples=20, tokens=14_000, answer_tokens=2_800, longest=700)
     longer = memory(model, ASKED, long, "cpu", None)
     assert longer.micro_batch == 2
-    assert longer.activations == pytest.approx(on_cpu.activations * 2_000 / 480, rel=0.01)
+    assert longer.activations == pytest.approx(on_cpu.activations * 1_400 / 480, rel=0.01)
     assert memory(model, ASKED, long, "cpu", None, halvings=1).micro_batch == 1
     on_gpu = memory(model, ASKED, DATA, "cuda", None)
     assert on_gpu.weights == 2 * model.parameters
@@ -206,7 +206,7 @@ def test_memory_is_near_what_a_run_really_took(
     http: httpx.Client, upload: Upload, workshop: Workshop
 ) -> None:
     note_device(workshop, 64 * 2**30)
-    rows = [row | {"answer": "word " * 900} for row in pairs(10)]
+    rows = [row | {"answer": "word " * 700} for row in pairs(10)]
     file_id = upload(rows)
     asked = {"n_epochs": 1, "batch_size": 2}
     told = estimate(http, file_id, **asked).json()
