@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fineproof.experiment.tables import STYLES, grid
+from fineproof.experiment.tables import STYLES, difference, grid
 from fineproof.study.models import reading
 from fineproof.study.result import ModelContrast, ModelEffect, SizeEffect, Study, TuningEffect
 from services.common.contracts.evaluator import Verdict
@@ -51,7 +51,7 @@ def _tuning(effects: Sequence[TuningEffect]) -> Iterator[Table]:
                 Text(row.arm),
                 f"{row.base:.3f}",
                 f"{row.tuned:.3f}",
-                _difference(row.diff, row.ci95),
+                difference(row.diff, row.ci95),
                 _verdict(row.verdict),
             )
         yield table
@@ -73,7 +73,7 @@ def _sizes(effects: Sequence[SizeEffect]) -> Iterator[Table]:
             table.add_row(
                 Text(f"{row.metric}, {row.recipe}" if several else row.metric),
                 *(means.get(size, "–") for size in sizes),
-                "–" if test is None else _difference(test.diff, test.ci95),
+                "–" if test is None else difference(test.diff, test.ci95),
                 "–" if test is None else _verdict(test.verdict),
             )
         yield table
@@ -84,7 +84,7 @@ def _effects(effects: Sequence[ModelEffect]) -> Iterator[Table]:
         table = _table(f"Tuning on {dataset}", "metric", "base model")
         _numbers(table, "tuned − base \\[95 %]")
         for row in rows:
-            table.add_row(Text(row.metric), Text(row.model), _difference(row.diff, row.ci95))
+            table.add_row(Text(row.metric), Text(row.model), difference(row.diff, row.ci95))
         yield table
 
 
@@ -100,7 +100,7 @@ def _contrasts(contrasts: Sequence[ModelContrast]) -> Iterator[Table]:
                 table.add_row(
                     Text(row.metric),
                     Text(row.dataset),
-                    _difference(row.diff, row.ci95),
+                    difference(row.diff, row.ci95),
                     Text(row.suffers_more or reading(row), style=STYLES[word]),
                 )
         yield table
@@ -116,11 +116,6 @@ def _table(title: str, *columns: str) -> Table:
 def _numbers(table: Table, *names: str) -> None:
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-
-
-def _difference(value: float, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{value:+.3f} \\[{low:+.3f}, {high:+.3f}]"
 
 
 def _verdict(word: Verdict) -> Text:
