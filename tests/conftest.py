@@ -1,7 +1,9 @@
 """Real PostgreSQL and Redis for every test that asks for them, one server a run."""
 
+import secrets
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -97,7 +99,15 @@ def adapter_folder(small_model: "Model", tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(following: int = 0) -> int:
+    """A port of this host that nobody listens on, with as many ``following`` ones.
+
+    From below those a system gives to outgoing connections (from 32,768 in Linux): one of those is
+    soon taken again, even by whoever asks there whether a server has come up, and meets itself.
+    """
+    while True:
+        first = secrets.choice(range(10_000, 32_000 - following))
+        with ExitStack() as stack, suppress(OSError):
+            for port in range(first, first + following + 1):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first

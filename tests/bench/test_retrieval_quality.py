@@ -45,7 +45,7 @@ def test_every_ranker_is_scored_and_other_folders_results_are_kept(
     details = {"shelf": {}, "z": {"questions": 7}}
     conclude("retrieval_quality", before, packages=[], details=details, folder=results)
 
-    where = ("--data", str(shelf), "--folder", str(results), "--port", str(free_port()))
+    where = ("--data", str(shelf), "--folder", str(results), "--port", str(free_port(following=6)))
     run(monkeypatch, *where)
 
     found = json.loads((results / "retrieval_quality.json").read_text())

@@ -18,7 +18,7 @@ def test_a_short_run_writes_every_figure_beside_its_reference(
     sizes = {"--rows": 40, "--rounds": 2, "--searches": 20, "--queries": 10, "--embedded": 64}
     words = [str(word) for pair in sizes.items() for word in pair]
     argv = ["retriever", "--sizes", "200", "6000", "--widths", "1", "4", *words]
-    monkeypatch.setattr(sys, "argv", [*argv, "--port", str(free_port())])
+    monkeypatch.setattr(sys, "argv", [*argv, "--port", str(free_port(following=6))])
     retriever.main()
     written = json.loads((tmp_path / "retriever.json").read_text())
     figures = {figure["name"]: figure for figure in written["figures"]}

@@ -1,7 +1,6 @@
 """The whole stack, brought up once a run, as a person would bring it up."""
 
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import psutil
 import pytest
 
 from fineproof.demo import generate, write
+from tests.conftest import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +68,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, base_model: Path) -> Iterato
     home = tmp_path_factory.mktemp("home")
     (home / "models").mkdir()
     (home / "models" / base_model.name).symlink_to(base_model)
-    running = RunningStack(home, free_block())
+    running = RunningStack(home, free_port(following=6))
     up = running.fineproof("up", "--detach")
     assert up.returncode == 0, up.stdout + up.stderr
     yield running
@@ -87,13 +87,3 @@ def handbook(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("handbook")
     write(folder, generate())
     return folder
-
-
-def free_block(size: int = 7) -> int:
-    """A port whose ``size - 1`` neighbours above are free too, below those that the system hands
-    out to whoever connects: a stack takes minutes to come up, and one of its ports may be gone."""
-    used = {c.laddr.port for c in psutil.net_connections("tcp") if c.laddr}
-    for first in random.sample(range(10_000, 30_000), 100):
-        if not used.intersection(range(first, first + size)):
-            return first
-    raise RuntimeError("no block of free ports")

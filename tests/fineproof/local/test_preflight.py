@@ -79,7 +79,7 @@ def test_all_complaints_come_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(preflight, "_PACKAGES", {"no_such_package": "vLLM"})
     monkeypatch.setattr(preflight, "available_memory", lambda: 0)
     with pytest.raises(UserError) as caught:
-        preflight.check(settings(tmp_path, free_port()))
+        preflight.check(settings(tmp_path, free_port(following=6)))
     assert "vLLM is not installed" in str(caught.value)
     assert "0.0 GiB" in str(caught.value)
 
