@@ -51,12 +51,14 @@ def breadth(ef_search: int) -> dict[str, str]:
     until the limit is met.
 
     Without the latter a filter is applied to the nearest ``ef_search`` of *all* stores only. The
-    planner, which does not know what a scan of HNSW costs, is kept from reading and sorting all.
+    planner, which does not know what a scan of HNSW costs, is kept from reading and sorting all,
+    and a server that has LLVM from compiling a statement of milliseconds.
     """
     return {
         "hnsw.ef_search": str(ef_search),
         "hnsw.iterative_scan": "relaxed_order",
         "enable_sort": "off",
+        "jit": "off",
     }
 
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
+from services.common.db import Reader
 from services.retriever import candidates, scanning
 from tests.services.retriever.conftest import DIMENSIONS, Retriever, running
 
@@ -109,3 +111,12 @@ def test_a_batch_reads_or_looks_up_by_each_filter(
     assert [hit["passage_id"] for hit in mixed[1]] == [hit["passage_id"] for hit in exact[1]]
     assert {hit["passage_id"] for hit in exact[1]} == {"0", "1", "2"}
     assert mixed[0][0]["passage_id"] == exact[0][0]["passage_id"] == "3"
+
+
+async def test_a_server_that_compiles_compiles_no_search(retriever: Retriever) -> None:
+    """Planned for all stores, it seems dear enough to."""
+    reader = Reader(retriever.settings.database_url, settings=candidates.breadth(100))
+    try:
+        assert await reader.on_loop(lambda session: session.scalar(text("show jit"))) == "off"
+    finally:
+        await reader.aclose()
