@@ -9,6 +9,7 @@ import anyio.to_thread
 import structlog
 from alembic import command, context
 from alembic.config import Config
+from pydantic_core import from_json
 from sqlalchemy import Connection, MetaData, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -96,9 +97,10 @@ class Reader(Database):
 
     Every statement is a transaction of its own, so that none begins or ends with a round trip; and
     none begins with a ping: work on a connection that turns out to be closed is done once more.
+    JSON is read in Rust.
     """
 
-    _options: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT"}
+    _options: Mapping[str, Any] = {"isolation_level": "AUTOCOMMIT", "json_deserializer": from_json}
 
     def __init__(
         self,

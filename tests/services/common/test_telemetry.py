@@ -1,4 +1,12 @@
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
 from fastapi.testclient import TestClient
+
+from services.common.telemetry import access_log, configure_logging
 
 
 def test_a_plain_request_id_is_kept_and_a_wild_one_replaced(client: TestClient) -> None:
@@ -16,3 +24,38 @@ def test_metrics_count_by_route_not_by_path(client: TestClient) -> None:
     assert 'route="/v1/notes",status="200"} 1.0' in text
     assert 'route="unmatched",status="404"} 3.0' in text
     assert "/v1/nothing" not in text
+
+
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """What ``configure_logging`` changes."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("as_before")
+@pytest.mark.parametrize(("level", "lines"), [("INFO", 2), ("WARNING", 0)])
+def test_a_request_has_the_line_that_any_other_event_has(
+    capsys: pytest.CaptureFixture[str], level: str, lines: int
+) -> None:
+    configure_logging("notes", level)
+    with structlog.contextvars.bound_contextvars(request_id="req_1"):
+        access_log("notes").info("request", status=200, path="/v1/a\nb")
+        structlog.get_logger("access").info("request", status=200, path="/v1/a\nb")
+    found = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(found) == lines
+    for line in found:
+        assert line.pop("timestamp").endswith("Z")
+        assert line == {
+            "service": "notes",
+            "event": "request",
+            "status": 200,
+            "path": "/v1/a\nb",
+            "request_id": "req_1",
+            "level": "info",
+            "logger": "access",
+        }
