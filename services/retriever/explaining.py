@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from services.common.contracts import retriever as wire
-from services.retriever.ranking import K, Scored
+from services.retriever.ranking import K, Scored, of_best
 
 RANKINGS: dict[wire.SearchMode, tuple[wire.RankingStage, ...]] = {
     "hybrid": ("vector", "text"),
@@ -56,6 +56,12 @@ def placements(
     for number, of_query in enumerate(rankings):
         for stage, ranking in zip(stages, of_query, strict=True):
             for rank, (pk, score) in enumerate(ranking, start=1):
-                place = wire.Placement(stage=stage, query=number, rank=rank, score=score)
+                place = wire.Placement(
+                    stage=stage,
+                    query=number,
+                    rank=rank,
+                    score=score,
+                    of_best=of_best(score, ranking),
+                )
                 places.setdefault(pk, []).append(place)
     return places

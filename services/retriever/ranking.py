@@ -5,10 +5,8 @@ from collections.abc import Iterable, Sequence
 
 Scored = tuple[int, float]
 
-# The paper's 60 nearly evens out the first places: two middling ranks beat one first. Of 1 to 10,
-# on the 1,000 training questions each of Natural Questions and BioASQ, 2 serves both: MRR 0.922
-# and 0.914 (with 10: 0.914 and 0.908). Vectors have 0.929 and 0.824 by themselves, full text 0.860
-# and 0.890. Uneven weights gain the one less than they cost the other.
+# The paper's 60 nearly evens out the first places: two middling ranks beat one first. What 2 does
+# on training questions of three data sets: docs/performance.md, "Search".
 K = 2
 
 
@@ -18,19 +16,28 @@ def best_first(scores: Iterable[Scored]) -> list[Scored]:
 
 
 def fuse(
-    rankings: Sequence[Sequence[int]], weights: Sequence[float], *, k: int = K
+    rankings: Sequence[Sequence[Scored]], weights: Sequence[float], *, k: int = K
 ) -> list[Scored]:
-    """Merge rankings of keys, each best first, by the sum of ``weight / (k + rank)``, ranks from 1.
+    """Merge rankings, each best first, by the sum of ``weight / (k + rank) × score / best score``.
 
-    Cormack, Clarke and Büttcher, SIGIR 2009, doi 10.1145/1571941.1572114. The sum is divided by
-    the largest possible: 1.0 is first place in every ranking, and first in one of two of equal
-    weight, absent from the other, is 0.5. A ranking of weight 0 adds nobody.
+    Ranks count from 1: Cormack, Clarke and Büttcher, SIGIR 2009, doi 10.1145/1571941.1572114. The
+    share of the best score is ours: where two places are next to each other it tells whether their
+    scores are, too. A ranking whose scores are all 0 counts by its places.
+
+    The sum is divided by the largest possible: 1.0 is first place in every ranking, and first in
+    one of two of equal weight, absent from the other, is 0.5. A ranking of weight 0 adds nobody.
     """
     sums: dict[int, float] = defaultdict(float)
     for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, key in enumerate(ranking if weight else (), start=1):
-            sums[key] += weight * ((k + 1) / (k + rank))
+        for rank, (key, score) in enumerate(ranking if weight else (), start=1):
+            sums[key] += weight * ((k + 1) / (k + rank)) * of_best(score, ranking)
     return best_first((key, total / sum(weights)) for key, total in sums.items())
+
+
+def of_best(score: float, ranking: Sequence[Scored]) -> float:
+    """``score`` as a share of the ranking's best; 1 where that is 0."""
+    best = ranking[0][1]
+    return score / best if best else 1.0
 
 
 def best_of(lists: Sequence[Sequence[Scored]]) -> list[Scored]:

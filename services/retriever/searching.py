@@ -88,9 +88,9 @@ class Searches:
         """The passages that answer the query, or any of several queries, best first.
 
         Scores lie in 0..1 in every mode: cosine similarity (``vector``), the share of the query's
-        words found, weighted by their rarity (``text``), or the place in both rankings (``hybrid``,
-        where 1.0 is first in both and 0.5 first in one and absent from the other); reranked, they
-        are the reranking model's.
+        words found, weighted by their rarity (``text``), or place and score in both rankings
+        (``hybrid``, where 1.0 is first in both and 0.5 first in one and absent from the other);
+        reranked, they are the reranking model's.
         """
         queries, options = asking.of(ask), ask.ranking_options
         texts = [query.query for query in queries if query.query is not None]
@@ -289,7 +289,7 @@ def _merge(
     if mode == "hybrid":
         how = fusion(options)
         weights = [how.embedding_weight, how.text_weight] * len(rankings)
-        return fuse([[pk for pk, _ in ranking] for ranking in every], weights)
+        return fuse(every, weights)
     return best_of(every)
 
 

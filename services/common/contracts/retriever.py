@@ -212,17 +212,18 @@ class SearchAsk(Ask):
 
 class Placement(Wire):
     """A passage's place, from 1, in a ranking of the query of that number, from 0; the score is the
-    ranking's own."""
+    ranking's own, and ``of_best`` its share of the ranking's best."""
 
     stage: RankingStage
     query: int
     rank: int
     score: float
+    of_best: float
 
 
 class Fusion(Wire):
-    """What makes a ``hybrid`` score: each place adds its ranking's weight × (k + 1) / (k + rank).
-    The weights add up to 1; several queries share them evenly."""
+    """What makes a ``hybrid`` score: each place adds its ranking's weight × (k + 1) / (k + rank) ×
+    ``of_best``. The weights add up to 1; several queries share them evenly."""
 
     k: int
     embedding_weight: float

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.retriever.ranking import fuse
+from services.retriever.ranking import best_first, fuse
 from tests.services.retriever.conftest import Retriever
 
 SHELF = [
@@ -38,7 +38,11 @@ def test_each_result_says_its_place_in_every_ranking(retriever: Retriever, shelf
         assert [place["stage"] for place in other["placements"]] == ["vector"]
     ranks = sorted(other["placements"][0]["rank"] for other in others)
     assert ranks == [2, 3]
-    fused = fuse([[1, 2, 3], [1]], (1, 1))
+    scores: dict[str, list[tuple[int, float]]] = {"vector": [], "text": []}
+    for number, hit in enumerate(page["data"]):
+        for place in hit["placements"]:
+            scores[place["stage"]].append((number, place["score"]))
+    fused = fuse([best_first(scores["vector"]), scores["text"]], (1, 1))
     assert [hit["score"] for hit in page["data"]] == pytest.approx([score for _, score in fused])
 
 
@@ -93,7 +97,7 @@ def test_a_score_is_made_of_places_by_weights_that_are_told(
     share = {"vector": told["embedding_weight"] / 2, "text": told["text_weight"] / 2}
     for hit in page["data"]:
         score = sum(
-            share[place["stage"]] * (told["k"] + 1) / (told["k"] + place["rank"])
+            share[place["stage"]] * (told["k"] + 1) / (told["k"] + place["rank"]) * place["of_best"]
             for place in hit["placements"]
         )
         assert hit["score"] == pytest.approx(score)
