@@ -22,7 +22,11 @@ _BLOCK = 64  # texts embedded between two steps of a progress bar
 
 
 def bm25(data: Questions, depth: int) -> Found:
-    """``bm25s`` at its defaults, over English stems as PostgreSQL's full text has them."""
+    """``bm25s`` at its defaults, over English stems as PostgreSQL's full text has them.
+
+    Passages that share no word with the question are left out, as search engines do: ``bm25s``
+    gives them in the corpus's order, score 0, where there are no others.
+    """
     stem = SnowballStemmer("english").stem
 
     def words(texts: list[str]) -> list[list[str]]:
@@ -40,13 +44,17 @@ def bm25(data: Questions, depth: int) -> Found:
     for asking, among in data.groups():
         index = bm25s.BM25()
         index.index([passages[place] for place in among], show_progress=False)
-        best, _ = index.retrieve(
+        best, scores = index.retrieve(
             [questions[place] for place in asking],
             k=min(depth, len(among)),
             show_progress=False,
         )
-        for place, ranked in zip(asking, best.tolist(), strict=True):
-            found[place] = [data.passages[among[at]].id for at in ranked]
+        for place, ranked, scored in zip(asking, best.tolist(), scores.tolist(), strict=True):
+            found[place] = [
+                data.passages[among[at]].id
+                for at, score in zip(ranked, scored, strict=True)
+                if score > 0
+            ]
     return found
 
 

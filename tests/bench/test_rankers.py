@@ -30,8 +30,22 @@ def test_vectors_find_other_words_and_every_text_is_counted() -> None:
     assert sum(steps) == len(PASSAGES) + 1
 
 
-@pytest.mark.parametrize("question", ["vessels and soup", "the of and", "unheard"])
-def test_within_documents_nobody_else_s_passages_are_found(question: str) -> None:
+@pytest.mark.parametrize(
+    ("question", "by_words"),
+    [
+        ("vessels and soup", [["soup"], ["ship"]]),
+        ("the of and", [[], []]),
+        ("unheard", [[], []]),
+    ],
+)
+def test_within_documents_nobody_else_s_passages_are_found(
+    question: str, by_words: list[list[str]]
+) -> None:
     asked = data((question, "home"), (question, "sea"), within=True)
-    for found in (bm25(asked, 10), exact(asked, embedder(), 10, lambda _: None)):
-        assert [sorted(ranked) for ranked in found] == [["cat", "soup"], ["ship"]]
+    assert bm25(asked, 10) == by_words
+    found = exact(asked, embedder(), 10, lambda _: None)
+    assert [sorted(ranked) for ranked in found] == [["cat", "soup"], ["ship"]]
+
+
+def test_bm25_does_not_find_what_shares_no_word() -> None:
+    assert bm25(data(("Which vessel was it?", "sea")), 3) == [["ship"]]
