@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 import time
+from contextlib import suppress
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
@@ -149,13 +150,15 @@ class Telemetry:
             route = getattr(scope.get("route"), "path", "unmatched")
             self.metrics.observe(scope["method"], route, status, seconds)
             if scope["path"] not in _QUIET:
-                self.log.info(
-                    "request",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status,
-                    ms=round(seconds * 1000, 1),
-                )
+                # As the standard library has it: a log that cannot be written fails no request.
+                with suppress(OSError, ValueError):
+                    self.log.info(
+                        "request",
+                        method=scope["method"],
+                        path=scope["path"],
+                        status=status,
+                        ms=round(seconds * 1000, 1),
+                    )
 
 
 def current_request_id() -> str | None:

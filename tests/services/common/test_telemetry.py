@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 from fastapi.testclient import TestClient
+from starlette.types import Receive, Scope, Send
 
-from services.common.telemetry import access_log, configure_logging
+from services.common.telemetry import Metrics, Telemetry, access_log, configure_logging
 
 
 def test_a_plain_request_id_is_kept_and_a_wild_one_replaced(client: TestClient) -> None:
@@ -59,3 +60,24 @@ def test_a_request_has_the_line_that_any_other_event_has(
             "level": "info",
             "logger": "access",
         }
+
+
+class Full:
+    """What stderr is when its disk is full."""
+
+    def write(self, _: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    def flush(self) -> None: ...
+
+
+def test_a_log_that_cannot_be_written_fails_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"here"})
+
+    monkeypatch.setattr("sys.stderr", Full())
+    monkeypatch.setattr(logging.getLogger(), "level", logging.INFO)
+    telemetry = Telemetry(app, metrics=Metrics("notes"))
+    monkeypatch.undo()
+    assert TestClient(telemetry).get("/v1/notes").text == "here"
