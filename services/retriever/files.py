@@ -91,12 +91,13 @@ async def add_passages(
     ask: IngestionCreate,
 ) -> Ingestion:
     """Take passages, one a line, from a file: what ``receive`` does with a body."""
-    await _known(trainer, [ask.file_id], param="file_id")
+    file_id, param = ask.file
+    await _known(trainer, [file_id], param=param)
 
     def create(session: Session) -> Ingestion:
         store = open_for(embedder, storage.lock_store(session, store_id))
         store.last_active_at = now()
-        row = _ingestion(new_id("ing"), store_id, ask.file_id)
+        row = _ingestion(new_id("ing"), store_id, file_id)
         storage.add(session, row)
         queue.enqueue(session, EMBED, row.id)
         return ingestion.retrieve(session, store_id, row.id)

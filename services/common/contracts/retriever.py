@@ -1,8 +1,9 @@
 """The retriever's wire: vector stores, passages, ingestion and search."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, Strict, WithJsonSchema, model_validator
 
 from services.common.contracts.base import Ask, Attributes, Id, Key, Metadata, Name, Wire
 from services.common.contracts.vector_store_files import (
@@ -108,10 +109,39 @@ class Ingestion(Wire):
     seconds_left: float | None = None
 
 
-class IngestionCreate(Ask):
-    """``file_id`` is an uploaded file of passages, one a line."""
+_FILE_URL = re.compile(r"(https?://[^/?#\s]+)?(/[^?#\s]*)?/v1/files/(?P<id>[^/]+)(/content)?")
 
-    file_id: Id
+
+def _file_of(url: object) -> str:
+    found = _FILE_URL.fullmatch(url) if isinstance(url, str) else None
+    if found is None:
+        raise ValueError("the URL of an uploaded file ends in /v1/files/{file_id}/content")
+    return found["id"]
+
+
+# The id of the uploaded file whose URL it was.
+FileUrl = Annotated[
+    Id, BeforeValidator(_file_of), WithJsonSchema({"type": "string", "format": "uri-reference"})
+]
+
+
+class IngestionCreate(Ask):
+    """An uploaded file of passages, one a line, by its id or by the URL that it is read at: of this
+    deployment under whatever name, or its path alone. No request goes there."""
+
+    file_id: Id | None = None
+    url: FileUrl | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.file_id is None) == (self.url is None):
+            raise ValueError("name the file by either file_id or url")
+        return self
+
+    @property
+    def file(self) -> tuple[str, str]:
+        """Its id, and the parameter that said so."""
+        return (self.file_id, "file_id") if self.file_id else (self.url or "", "url")
 
 
 class PassagesAsk(Ask):

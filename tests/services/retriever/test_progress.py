@@ -302,6 +302,31 @@ def test_a_file_of_passages_is_ingested_like_a_body_of_them(library: Library) ->
     assert library.client.vector_stores.files.list(store_id).data == []
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "/v1/files/{}/content",
+        "https://fineproof.example:8443/v1/files/{}/content",
+        "http://127.0.0.1:1/behind/a/proxy/v1/files/{}",
+    ],
+)
+def test_a_file_of_passages_is_named_by_its_url(library: Library, form: str) -> None:
+    retriever, file_id = library.retriever, library.upload("p.jsonl", '{"id":"a","text":"Anvil."}')
+    path = f"/v1/vector_stores/{retriever.store()}/ingestions"
+    sent = retriever.http.post(path, json={"url": form.format(file_id)}).json()
+    assert sent["file_id"] == file_id
+    library.work()
+    assert act(retriever, sent)["embedded"] == 1
+
+
+def test_a_url_of_a_file_that_is_not_there_is_said_to_be_missing(library: Library) -> None:
+    path = f"/v1/vector_stores/{library.retriever.store()}/ingestions"
+    response = library.retriever.http.post(path, json={"url": "/v1/files/gone/content"})
+    assert response.status_code == 404
+    error = response.json()["error"]
+    assert (error["code"], error["param"]) == ("file_not_found", "url")
+
+
 def test_a_file_of_passages_with_a_bad_line_brings_nothing(library: Library) -> None:
     retriever = library.retriever
     store_id = retriever.fill([{"id": "a", "text": "It stays."}])
