@@ -35,6 +35,9 @@ need_system() { # what the tests run besides Python
     command -v chromium >/dev/null || { missing+=(chromium); names+=(chromium); }
     command -v docker-compose >/dev/null || { missing+=(docker-compose); names+=(docker-compose); }
     command -v kubectl >/dev/null || { missing+=(kubernetes-client); names+=(kubectl); }
+    command -v g++ >/dev/null || { missing+=(g++); names+=(g++); }
+    "$PYTHON" -c 'import os, sysconfig; open(os.path.join(sysconfig.get_paths()["include"], "Python.h"))' 2>/dev/null ||
+        { missing+=(python3-dev); names+=("Python's headers"); }
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}" ||
         fail "the tests need ${names[*]}; install the Debian packages ${missing[*]}."
 }

@@ -91,9 +91,11 @@ class Hyperparameters(Ask):
 
 class SupervisedHyperparameters(Hyperparameters):
     """With ``packing`` a row of a batch holds whole examples up to ``max_length`` tokens, none of
-    which sees another; ``batch_size`` counts rows."""
+    which sees another; ``batch_size`` counts rows. ``torch_compile`` compiles the model's layers;
+    ``auto`` does so on a CPU where the run is long enough for it."""
 
     packing: bool = False
+    torch_compile: bool | Literal["auto"] = "auto"
     recipe: Recipe = "qa"
     retrieval: Retrieval | None = None
     raft: Raft | None = None

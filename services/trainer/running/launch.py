@@ -68,7 +68,7 @@ class TrainingProcess:
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env=environment(devices, trackers, offline=offline),
+            env=environment(devices, trackers, offline=offline) | compilation(folder.path.parent),
         )
         log.info("training_started", pid=self._popen.pid, folder=str(folder.path))
 
@@ -120,6 +120,15 @@ def environment(devices: str, trackers: Mapping[str, str], *, offline: bool) -> 
     if devices != ALL_DEVICES:
         kept["CUDA_VISIBLE_DEVICES"] = "" if devices.startswith("cpu") else devices
     return kept | ({"HF_HUB_OFFLINE": "1"} if offline else {})
+
+
+def compilation(work_dir: Path) -> dict[str, str]:
+    """What torch compiles is kept beside the runs, for the next; in one process, which is killed
+    with the training, and not in torch's pool of them."""
+    return {
+        "TORCHINDUCTOR_CACHE_DIR": str(work_dir.absolute() / "compiled"),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    }
 
 
 def oom_kills() -> int:

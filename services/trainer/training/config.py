@@ -56,7 +56,8 @@ class Plan(BaseModel):
 
     An optimizer step takes ``micro_batch`` examples in each of ``processes``, and that
     ``gradient_accumulation_steps`` times. ``base_model_revision`` is a commit of the Hugging Face
-    hub, or ``sha256:`` over the safetensors files of a folder.
+    hub, or ``sha256:`` over the safetensors files of a folder. ``torch_compile`` says whether the
+    model's layers are compiled.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,6 +71,7 @@ class Plan(BaseModel):
     device: str
     dtype: str
     base_model_revision: str
+    torch_compile: bool = False
 
     @property
     def batch_size(self) -> int:
@@ -95,8 +97,8 @@ class Result(BaseModel):
     """How a run ended: ``step`` is that of the adapter, ``last_step`` where training ended.
 
     ``trained_tokens`` counts every token seen, prompts too, padding not. ``seconds`` are of
-    training alone, over all the processes it took; ``peak_memory_bytes`` of the main process:
-    resident on a CPU, allocated on a GPU.
+    training alone, over all the processes it took; ``compile_seconds`` went by before them in the
+    last process; ``peak_memory_bytes`` of the main process: resident on a CPU, allocated on a GPU.
     """
 
     step: int
@@ -104,6 +106,7 @@ class Result(BaseModel):
     trained_tokens: int
     metrics: dict[str, float]
     seconds: float
+    compile_seconds: float = 0.0
     peak_memory_bytes: int
     adapter_sha256: str
     candidates: list[KeptStep] = []

@@ -40,9 +40,7 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     ) -> Any:
         if return_outputs or not self.projects_answers_only:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if self.sharing is not None and "attention_mask" in inputs:  # packed rows have none
-            inputs = self.sharing.lay_out(inputs)
-        outputs = model(**inputs, answers_only=True)
+        outputs = model(**self.laid_out(inputs), answers_only=True)
         # As in Trainer.compute_loss: the labels of all accumulated micro-batches, on every rank.
         items = outputs["labelled"] if num_items_in_batch is None else num_items_in_batch
         loss = outputs["loss_sum"] / max(int(items), 1)
@@ -52,6 +50,21 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         accuracy = (outputs["correct"] / max(int(outputs["labelled"]), 1)).item()
         self._metrics[mode]["mean_token_accuracy"].append(accuracy)
         return loss
+
+    def laid_out(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """A micro-batch as the model sees it."""
+        if self.sharing is None or "attention_mask" not in inputs:  # packed rows have none
+            return inputs
+        return self.sharing.lay_out(inputs)
+
+    def rehearse(self, inputs: dict[str, Any]) -> None:
+        """One micro-batch forward and backward, of which nothing stays: no gradient, no measure, no
+        random number drawn."""
+        self.model.train()
+        with torch.random.fork_rng():
+            self.compute_loss(self.model, self._prepare_inputs(inputs)).backward()
+        self.model.zero_grad()
+        self._metrics["train"].clear()
 
     def floating_point_ops(self, _inputs: dict[str, Any]) -> int:
         """None are counted: the Trainer's way to is a walk over all modules at every step, 3 % of

@@ -35,6 +35,7 @@ class Outcome:
     plan: Plan
     state: Any
     seconds: float
+    compile_seconds: float
     canaries: list[list[int]]
 
 
@@ -89,6 +90,7 @@ def publish(folder: RunFolder, config: RunConfig, outcome: Outcome) -> None:
         trained_tokens=int(state.num_input_tokens_seen),
         metrics=metrics,
         seconds=round(outcome.seconds, 1),
+        compile_seconds=round(outcome.compile_seconds, 1),
         peak_memory_bytes=memory,
         adapter_sha256=sha256,
         candidates=candidates[::-1],

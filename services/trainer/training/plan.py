@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from services.trainer.batching import MICRO_BATCH_TOKENS, micro_batch
+from services.trainer.training import compiling
 from services.trainer.training.config import Plan, RunConfig
 
 RANK = int(os.environ.get("RANK", "0"))
@@ -42,6 +43,7 @@ def make_plan(config: RunConfig, base: PreTrainedModel, lengths: Sequence[int]) 
         device=torch.cuda.get_device_name() if on_gpu() else "cpu",
         dtype=str(dtype()).removeprefix("torch."),
         base_model_revision=revision(config.base_model_path, base),
+        torch_compile=compiling.is_worth_it(asked, base, lengths, on_gpu=on_gpu()),
     )
     for _ in range(config.micro_batch_halvings):
         plan = plan.halved()

@@ -21,7 +21,7 @@ from transformers import (
 
 from services.common.contracts.hyperparameters import DpoHyperparameters
 from services.trainer.running.tether import die_with_launcher
-from services.trainer.training import canary, dpo, sft
+from services.trainer.training import canary, compiling, dpo, sft
 from services.trainer.training.arguments import (
     candidate_steps,
     checkpoint_every,
@@ -30,11 +30,11 @@ from services.trainer.training.arguments import (
 from services.trainer.training.artifacts import NothingLearnt
 from services.trainer.training.callbacks import Diverged, Keeping, Pausing, Reporting
 from services.trainer.training.checkpoints import last_checkpoint, step_of, trained_seconds
-from services.trainer.training.config import Failure, RunConfig, RunFolder, write_whole
+from services.trainer.training.config import Failure, Plan, RunConfig, RunFolder, write_whole
 from services.trainer.training.data import NoExamples, fitting, load, stop_tokens, tokenize
 from services.trainer.training.models import load_for_training
 from services.trainer.training.outcome import Outcome, publish, stopped_early
-from services.trainer.training.plan import RANK, WORLD, make_plan
+from services.trainer.training.plan import RANK, WORLD, make_plan, on_gpu
 from services.trainer.training.progress import Message, Reporter
 from services.trainer.training.trackers import trackers
 
@@ -121,6 +121,7 @@ def train(folder: RunFolder, config: RunConfig) -> Outcome | None:
             # TRL makes a quantized model's adapter bfloat16, whose steps round to nothing.
             weight.data = weight.data.float()
     trainer.lengths, trainer.steps_per_epoch = lengths, plan.steps_per_epoch
+    compile_seconds = 0.0
     stopped = came_from and asked.early_stopping and stopped_early(came_from, asked.early_stopping)
     if stopped:
         # Killed before its result. The Trainer would train on: it looks after a step, never before.
@@ -128,6 +129,8 @@ def train(folder: RunFolder, config: RunConfig) -> Outcome | None:
         for event in ("on_train_begin", "on_train_end"):  # trackers end their runs with them
             getattr(trainer.callback_handler, event)(trainer.args, stopped, trainer.control)
     else:
+        if plan.torch_compile:
+            compile_seconds = compiled(trainer, plan, reporter)
         trainer.train(resume_from_checkpoint=came_from and str(came_from))
     if pausing.paused:
         return None
@@ -137,8 +140,19 @@ def train(folder: RunFolder, config: RunConfig) -> Outcome | None:
         plan=plan,
         state=trainer.state,
         seconds=keeping.seconds,
+        compile_seconds=compile_seconds,
         canaries=canary.sequences([method.canary_of(each) for each in examples], general),
     )
+
+
+def compiled(trainer: sft.SupervisedTrainer, plan: Plan, reporter: Reporter) -> float:
+    """The seconds that compiling took."""
+    if not on_gpu() and not compiling.has_compiler():
+        reporter.write(Message(level="warn", message=compiling.NO_COMPILER))
+        return 0.0
+    seconds = compiling.compile_layers(trainer, plan.micro_batch)
+    reporter.write(Message(message=f"The model's layers were compiled in {seconds:.0f} s."))
+    return seconds
 
 
 def read(
