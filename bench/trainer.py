@@ -167,8 +167,8 @@ def figures(recipe: str, job: Measured, kind: str, other: Measured) -> list[Figu
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--data", type=Path, help="a folder of data; the demo corpus by default")
-    arguments.add_argument("--pairs", type=int, default=64, help="training pairs of recipe qa")
-    arguments.add_argument("--rag-pairs", type=int, default=24, help="and of recipe rag")
+    arguments.add_argument("--pairs", type=int, default=200, help="training pairs of recipe qa")
+    arguments.add_argument("--rag-pairs", type=int, default=64, help="and of recipe rag")
     arguments.add_argument("--batch-size", type=int, default=8, help="examples a step")
     arguments.add_argument(
         "--torch-compile",
