@@ -175,7 +175,7 @@ def main() -> None:
         action=BooleanOptionalAction,
         default=True,
         help="our steps as those of long runs, which are compiled: a few stand for many; start-up "
-        "holds the compiling. Without, they are those of runs of up to two minutes",
+        "holds the compiling. Without, they are those of runs of up to five minutes",
     )
     arguments.add_argument("--seed", type=int, default=2406, help="of the data and the LoRA")
     arguments.add_argument("--home", type=Path, default=Path(".fineproof"), help="with models/")

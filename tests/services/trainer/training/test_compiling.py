@@ -62,10 +62,10 @@ class Base:
 def test_long_runs_on_a_cpu_are_compiled_and_what_is_asked_for(
     asked: dict[str, Any], on_gpu: bool, worth: bool
 ) -> None:
-    """600 tokens of 5 GFLOP each are 3 TFLOP; an epoch of 3,000 of them is short, two are long."""
+    """3,000 tokens of 8 GFLOP each are 24 TFLOP: an epoch of them is short, two are long."""
     hyperparameters = resolve(SupervisedHyperparameters.model_validate({"n_epochs": 2} | asked), 9)
     lengths = [600] * 5
-    found = is_worth_it(hyperparameters, Base(1.0e9), lengths, on_gpu=on_gpu)  # type: ignore[arg-type]
+    found = is_worth_it(hyperparameters, Base(2e9), lengths, on_gpu=on_gpu)  # type: ignore[arg-type]
     assert found is worth
 
 
