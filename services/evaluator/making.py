@@ -34,11 +34,13 @@ class Making:
 
     @property
     def definition(self) -> str:
+        # That layers are compiled is how fast it is done, not what.
+        asked = self.hyperparameters.model_dump(mode="json", exclude={"torch_compile"})
         return _sha256(
             {
                 "base_model": self.tune.base_model,
                 "sample": self.sample,
-                "hyperparameters": self.hyperparameters.model_dump(mode="json"),
+                "hyperparameters": asked,
                 "checks": self.tune.checks.model_dump(mode="json"),
                 "seed": self.seed,
             }

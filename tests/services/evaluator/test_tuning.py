@@ -228,6 +228,7 @@ def test_a_definition_is_all_that_decides_what_becomes_of_an_adapter() -> None:
     same = definition()
     assert same == definition(arm="b") == definition(training_file="file_2")
     assert same == definition(sample_seed=3)  # a whole file is not drawn
+    assert same == definition(hyperparameters={"torch_compile": True})  # only faster
     others = [
         definition(sha256="y"),
         definition(pairs=10),
