@@ -91,6 +91,15 @@ def test_without_a_compiler_a_run_goes_on_and_says_so(
     assert "no C++ compiler" in told.message
 
 
+def test_what_cannot_be_compiled_is_computed_as_before(
+    new_run: NewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "/bin/false")
+    folder = new_run(torch_compile=True, examples=8, n_epochs=1)
+    assert train(folder) == 0, tail(folder.output)
+    assert Result.model_validate_json(folder.result.read_bytes()).compile_seconds > 0
+
+
 def test_a_compiled_run_begins_like_another_and_goes_on_as_if_undisturbed(
     new_run: NewRun,
 ) -> None:
