@@ -12,14 +12,13 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from datasets import Dataset
-from peft import PeftModel
 from transformers import PreTrainedModel
 
 from services.common.contracts.hyperparameters import SupervisedHyperparameters
+from services.trainer.training.loss import AnswerTrainer
 
 LONG = 4e13
 """Floating-point operations of a run from which on it is compiled unasked: five minutes of two
@@ -34,29 +33,18 @@ NO_COMPILER = (
 )
 
 
-class Trainer(Protocol):
-    """What compiling needs of ``loss.AnswerTrainer``."""
-
-    model: PeftModel
-    train_dataset: Dataset
-    data_collator: Any
-
-    def laid_out(self, inputs: dict[str, Any]) -> dict[str, Any]: ...
-
-    def rehearse(self, inputs: dict[str, Any]) -> None: ...
-
-
 def is_worth_it(asked: Any, base: PreTrainedModel, lengths: Sequence[int], *, on_gpu: bool) -> bool:
-    """Whether a run is to be compiled: as ``asked``, or where that is left open, if it is long.
+    """Whether a run's layers are compiled: as ``asked``, or where that is left open, if it is long;
+    never on a CPU without a compiler.
 
     A frozen weight takes 4 operations a token: 2 forward, 2 for the gradient of its input.
     """
-    if not isinstance(asked, SupervisedHyperparameters):
+    if not isinstance(asked, SupervisedHyperparameters) or not (on_gpu or has_compiler()):
         return False
     if asked.torch_compile != "auto":
         return asked.torch_compile
     # Nobody has measured what it gains on a GPU or of a quantized model.
-    if on_gpu or asked.quantization != "none" or not has_compiler():
+    if on_gpu or asked.quantization != "none":
         return False
     embedding = base.get_input_embeddings().weight.numel()
     weights = base.num_parameters() - embedding
@@ -69,7 +57,7 @@ def has_compiler() -> bool:
     return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.exists()
 
 
-def compile_layers(trainer: Trainer, micro_batch: int) -> float:
+def compile_layers(trainer: AnswerTrainer, micro_batch: int) -> float:
     """Compile the decoder's layers of ``trainer.model`` for training; gives the seconds it took.
 
     Each form in which micro-batches come is tried once, forward and backward. Whatever else comes
@@ -88,7 +76,7 @@ def compile_layers(trainer: Trainer, micro_batch: int) -> float:
     return time.monotonic() - started
 
 
-def _forms(trainer: Trainer, micro_batch: int) -> list[dict[str, Any]]:
+def _forms(trainer: AnswerTrainer, micro_batch: int) -> list[dict[str, Any]]:
     """A micro-batch of each form among the first: of one row or of several, with a mask or without.
     To torch a dimension of 1 is a constant."""
     found: dict[tuple[bool, bool], dict[str, Any]] = {}

@@ -30,11 +30,11 @@ from services.trainer.training.arguments import (
 from services.trainer.training.artifacts import NothingLearnt
 from services.trainer.training.callbacks import Diverged, Keeping, Pausing, Reporting
 from services.trainer.training.checkpoints import last_checkpoint, step_of, trained_seconds
-from services.trainer.training.config import Failure, Plan, RunConfig, RunFolder, write_whole
+from services.trainer.training.config import Failure, RunConfig, RunFolder, write_whole
 from services.trainer.training.data import NoExamples, fitting, load, stop_tokens, tokenize
 from services.trainer.training.models import load_for_training
 from services.trainer.training.outcome import Outcome, publish, stopped_early
-from services.trainer.training.plan import RANK, WORLD, make_plan, on_gpu
+from services.trainer.training.plan import RANK, WORLD, make_plan
 from services.trainer.training.progress import Message, Reporter
 from services.trainer.training.trackers import trackers
 
@@ -93,6 +93,8 @@ def train(folder: RunFolder, config: RunConfig) -> Outcome | None:
     plan = make_plan(config, model, lengths)
     if RANK == 0:
         write_whole(folder.plan, plan.model_dump_json(indent=2) + "\n")
+    if getattr(asked, "torch_compile", None) is True and not plan.torch_compile:
+        reporter.write(Message(level="warn", message=compiling.NO_COMPILER))
     came_from = last_checkpoint(folder.checkpoints, sweep=RANK == 0)
     pausing = Pausing(folder.pause)
     keeping = Keeping(
@@ -130,7 +132,9 @@ def train(folder: RunFolder, config: RunConfig) -> Outcome | None:
             getattr(trainer.callback_handler, event)(trainer.args, stopped, trainer.control)
     else:
         if plan.torch_compile:
-            compile_seconds = compiled(trainer, plan, reporter)
+            compile_seconds = compiling.compile_layers(trainer, plan.micro_batch)
+            told = f"The model's layers were compiled in {compile_seconds:.0f} s."
+            reporter.write(Message(message=told))
         trainer.train(resume_from_checkpoint=came_from and str(came_from))
     if pausing.paused:
         return None
@@ -143,16 +147,6 @@ def train(folder: RunFolder, config: RunConfig) -> Outcome | None:
         compile_seconds=compile_seconds,
         canaries=canary.sequences([method.canary_of(each) for each in examples], general),
     )
-
-
-def compiled(trainer: sft.SupervisedTrainer, plan: Plan, reporter: Reporter) -> float:
-    """The seconds that compiling took."""
-    if not on_gpu() and not compiling.has_compiler():
-        reporter.write(Message(level="warn", message=compiling.NO_COMPILER))
-        return 0.0
-    seconds = compiling.compile_layers(trainer, plan.micro_batch)
-    reporter.write(Message(message=f"The model's layers were compiled in {seconds:.0f} s."))
-    return seconds
 
 
 def read(

@@ -8,7 +8,7 @@ import pytest
 from services.common.contracts.hyperparameters import DpoHyperparameters, SupervisedHyperparameters
 from services.trainer.hyperparameters import resolve
 from services.trainer.running.launch import tail
-from services.trainer.training import compiling, run
+from services.trainer.training import compiling
 from services.trainer.training.compiling import is_worth_it
 from services.trainer.training.config import Result, RunFolder
 from services.trainer.training.progress import Lines, Message
@@ -77,15 +77,15 @@ def test_preferences_are_not_compiled() -> None:
 def test_without_a_compiler_a_run_goes_on_and_says_so(
     new_run: NewRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder: RunFolder = new_run()
-    reporter = run.Reporter(folder.metrics, active=True)
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("CXX", "no-such-compiler")
     assert not compiling.has_compiler()
     long = resolve(SupervisedHyperparameters(), 9)
     assert not is_worth_it(long, Base(1e12), [10_000], on_gpu=False)  # type: ignore[arg-type]
-    nothing: Any = None
-    assert run.compiled(nothing, nothing, reporter) == 0
+    folder = new_run(torch_compile=True, examples=8, n_epochs=1)
+    assert train(folder) == 0, tail(folder.output)
+    plan = folder.read_plan()
+    assert plan is not None
+    assert not plan.torch_compile
     (told,) = [line for line in Lines(folder.metrics).read() if isinstance(line, Message)]
     assert told.level == "warn"
     assert "no C++ compiler" in told.message
