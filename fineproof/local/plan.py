@@ -142,7 +142,11 @@ def service_environment(name: str, settings: Settings, model: Model) -> dict[str
     peers = {f"{peer.upper()}_URL": settings.url_of(peer) for peer in PEERS[name]}
     storage = {"STORAGE_URL": (settings.home / "artifacts").as_uri()}
     own: Mapping[str, Mapping[str, str]] = {
-        "retriever": {"EMBEDDING_MODEL": str(embedder())},
+        "retriever": {
+            "EMBEDDING_MODEL": str(embedder()),
+            # PostgreSQL is on these cores: one connection for each, and one being given its work.
+            "SEARCH_CONNECTIONS": str(min(os.cpu_count() or 1, 15) + 1),
+        },
         "generator": {
             **storage,
             "VLLM_URLS": json.dumps([settings.url_of("vllm")]),

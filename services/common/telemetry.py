@@ -9,6 +9,7 @@ from contextlib import suppress
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
 from prometheus_client import generate_latest as render_metrics
+from pydantic_core import to_json
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
@@ -75,12 +76,16 @@ def access_log(service: str) -> structlog.typing.FilteringBoundLogger:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(serializer=_in_rust),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLogger().level),
         cache_logger_on_first_use=True,
     )
     return logger.bind(service=service, logger="access")
+
+
+def _in_rust(event: object, **_: object) -> str:
+    return to_json(event).decode()
 
 
 class Metrics:

@@ -13,7 +13,6 @@ from services.common.errors import InvalidRequest
 from services.common.pagination import CursorDep, TwoWayCursorDep
 from services.retriever import audit, files, ingestion, receiving, service
 from services.retriever.deps import (
-    PLACE,
     DatabaseDep,
     EmbedderDep,
     QueueDep,
@@ -35,16 +34,18 @@ _JSON_LINES = {
 
 
 # Routes are tried in order, and searches are what is asked most.
-@router.post("/{store_id}/search", dependencies=[PLACE])
+@router.post("/{store_id}/search")
 async def search(store_id: str, ask: wire.SearchAsk, searches: SearchesDep) -> wire.SearchPage:
-    return await searches.search(store_id, ask)
+    async with searches.place():
+        return await searches.search(store_id, ask)
 
 
-@router.post("/{store_id}/search/batch", dependencies=[PLACE])
+@router.post("/{store_id}/search/batch")
 async def search_batch(
     store_id: str, ask: wire.BatchSearchAsk, searches: SearchesDep
 ) -> wire.BatchSearchResults:
-    return await searches.search_batch(store_id, ask)
+    async with searches.place():
+        return await searches.search_batch(store_id, ask)
 
 
 @router.post("")
@@ -141,13 +142,14 @@ def retrieve_passage(store_id: str, passage_id: str, session: SessionDep) -> wir
     return service.passage(session, store_id, passage_id)
 
 
-@router.post("/{store_id}/audit", dependencies=[PLACE])
+@router.post("/{store_id}/audit")
 async def audit_store(
     store_id: str, ask: wire.AuditAsk, searches: SearchesDep, embedder: EmbedderDep
 ) -> wire.Audit:
-    return await searches.reader.transact(
-        lambda session: audit.audit(session, embedder, store_id, ask)
-    )
+    async with searches.place():
+        return await searches.reader.transact(
+            lambda session: audit.audit(session, embedder, store_id, ask)
+        )
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:

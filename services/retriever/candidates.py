@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pgvector.sqlalchemy import HALFVEC
-from pydantic_core import to_json
 from sqlalchemy import (
     ARRAY,
     CTE,
@@ -35,6 +34,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 from sqlalchemy.orm import Session
 
+from services.retriever import halves
+from services.retriever.halves import HALFVECS
 from services.retriever.models import LANGUAGE, Passage, PassageVector, VectorStore
 from services.retriever.ranking import Scored, best_first
 from services.retriever.storage import Found
@@ -104,7 +105,7 @@ def nearest(
     statement = (
         _nearest_of_all(size, exact) if where is None else _nearest(where, size, exact=exact)
     )
-    rows = session.execute(statement, _asking(store_id, vectors, limit))
+    rows = session.execute(statement, _asking(session, store_id, vectors, limit))
     found: list[list[Scored]] = [[] for _ in vectors]
     for n, pk, score in rows:
         found[n].append((pk, _similarity(score)))
@@ -119,7 +120,7 @@ def opening(
 
     Each size of vectors is a statement that is kept: the caller knows which sizes there may be.
     """
-    asked = _asking(store_id, vectors, limit) | {"few": few}
+    asked = _asking(session, store_id, vectors, limit) | {"few": few}
     rows = session.execute(_opening(vectors.shape[1]), asked)
     row = rows.first()
     store, listed = row if row is not None else (None, None)
@@ -156,11 +157,13 @@ def _similarity(score: float) -> float:
     return min(max(score, 0.0), 1.0)
 
 
-def _asking(store_id: str, vectors: npt.NDArray[np.float32], limit: int) -> dict[str, Any]:
+def _asking(
+    session: Session, store_id: str, vectors: npt.NDArray[np.float32], limit: int
+) -> dict[str, Any]:
+    halves.connection(session)
     return {
         "places": list(range(len(vectors))),
-        # In half precision, as they are compared: fewer digits to write and to read.
-        "vectors": [to_json(vector.tolist()).decode() for vector in vectors.astype(np.float16)],
+        "vectors": vectors,
         "store": store_id,
         "limit": limit,
     }
@@ -183,7 +186,7 @@ def _nearest(
 def _asked(size: int) -> CTE:
     return select(
         func.unnest(bindparam("places", type_=ARRAY(Integer))).label("n"),
-        cast(func.unnest(bindparam("vectors", type_=ARRAY(Text))), HALFVEC(size)).label("vector"),
+        cast(func.unnest(bindparam("vectors", type_=HALFVECS())), HALFVEC(size)).label("vector"),
     ).cte("asked")
 
 

@@ -3,12 +3,10 @@
 Coroutines, though none waits: a plain function would be called in a thread of its own.
 """
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from services.common.app import get_caller
 from services.common.clients.trainer import TrainerClient
 from services.common.db import Database
 from services.common.tasks import TaskQueue
@@ -42,12 +40,6 @@ async def get_embedder(request: Request) -> Embedder:
     return embedder
 
 
-async def hold_place(request: Request) -> AsyncIterator[None]:
-    """A place among the searches under way, before a thread or a connection is taken."""
-    async with request.app.state.line.place(get_caller(request)):
-        yield
-
-
 async def get_trainer(request: Request) -> TrainerClient:
     trainer: TrainerClient = request.app.state.trainer
     return trainer
@@ -58,6 +50,4 @@ DatabaseDep = Annotated[Database, Depends(get_database)]
 SearchesDep = Annotated[Searches, Depends(get_searches)]
 QueueDep = Annotated[TaskQueue, Depends(get_queue)]
 EmbedderDep = Annotated[Embedder, Depends(get_embedder)]
-# Named by the route, ahead of its parameters. scope="function": until the transaction is over.
-PLACE = Depends(hold_place, scope="function")
 TrainerDep = Annotated[TrainerClient, Depends(get_trainer)]

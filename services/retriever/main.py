@@ -43,7 +43,7 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
             ensure(app.state.db, embedder.dimensions)
 
         embedder.load_in_background(go_on)
-        app.state.line = _line(settings, LineMetrics("retriever", app.state.metrics.registry))
+        line = _line(settings, LineMetrics("retriever", app.state.metrics.registry))
         app.state.searches = Searches(
             Reader(
                 settings.database_url,
@@ -53,10 +53,11 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
             ),
             embedder,
             reranker,
+            line=line,
             at_once=settings.search_connections,
         )
         # Each search may be a thread at a time: with all places taken, other routes have theirs.
-        current_default_thread_limiter().total_tokens += app.state.line.places
+        current_default_thread_limiter().total_tokens += line.places
         try:
             async with TrainerClient.connect(settings.trainer_url, settings.peer_key) as trainer:
                 app.state.trainer = trainer

@@ -6,6 +6,7 @@ batches, which put many rankings together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from sqlalchemy.orm import Session
 
 from services.common.contracts import retriever as wire
 from services.common.db import Reader
+from services.common.line import Line
+from services.common.telemetry import current_caller
 from services.retriever import asking, candidates, filters, reranking, scanning, storage
 from services.retriever.compatibility import adopt_at_search
 from services.retriever.embedding import Embedder, Reranker
@@ -77,12 +80,18 @@ class Searches:
         embedder: Embedder,
         reranker: Reranker | None = None,
         *,
+        line: Line,
         at_once: int,
     ) -> None:
         self.reader = reader
+        self.line = line
         self._embedder = embedder
         self._reranker = reranker
         self._gathering = Gathering(self._together, at_once=at_once, most=_TOGETHER)
+
+    def place(self) -> AbstractAsyncContextManager[None]:
+        """One among the searches under way, before a thread or a connection is taken."""
+        return self.line.place(current_caller())
 
     async def search(self, store_id: str, ask: wire.SearchAsk) -> wire.SearchPage:
         """The passages that answer the query, or any of several queries, best first.

@@ -8,12 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 from pgvector import HalfVector
-from pgvector.psycopg.halfvec import register_halfvec_info
-from psycopg.types import TypeInfo
 from sqlalchemy import case, exists, select, text
 from sqlalchemy.orm import Session
 
 from services.common.ids import now
+from services.retriever import halves
 from services.retriever.models import Passage, PassageVector, VectorStore
 from services.retriever.rows import Row
 
@@ -74,21 +73,11 @@ where ingestion_id = :ingestion
 """
 
 
-def _psycopg(session: Session) -> psycopg.Connection:
-    connection = session.connection().connection.driver_connection
-    assert isinstance(connection, psycopg.Connection)
-    return connection
-
-
 def _copy(
     session: Session, target: str, types: Sequence[str], rows: Iterable[tuple[object, ...]]
 ) -> None:
-    """``COPY`` in binary: as text, a vector is thousands of digits to write and to read again."""
-    connection = _psycopg(session)
-    if connection.adapters.types.get("halfvec") is None:
-        info = TypeInfo.fetch(connection, "halfvec")
-        assert info is not None  # the migrations made it
-        register_halfvec_info(connection, info)
+    connection = halves.connection(session)
+    assert isinstance(connection, psycopg.Connection)  # the worker's
     with connection.cursor().copy(f"copy {target} from stdin (format binary)") as copy:
         copy.set_types(types)
         for row in rows:

@@ -1,9 +1,13 @@
 """Vectors that callers bring along."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+# Lengths whose squares a double holds to its full precision.
+_SHORT, _LONG = 1e-140, 1e140
 
 
 def check_size(size: int, dimensions: int) -> None:
@@ -14,13 +18,21 @@ def check_size(size: int, dimensions: int) -> None:
 
 def unit(numbers: Sequence[float]) -> npt.NDArray[np.float32]:
     """The vector at length 1; ``ValueError`` where it has no direction or no end."""
-    vector = np.asarray(numbers, np.float64)
+    vector = np.array(numbers, np.float64)
+    with np.errstate(over="ignore"):
+        length = math.sqrt(vector.dot(vector))
+    if not _SHORT < length < _LONG:
+        vector, length = _scaled(vector)
+    of_length_one: npt.NDArray[np.float32] = (vector / length).astype(np.float32)
+    return of_length_one
+
+
+def _scaled(vector: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
+    """By its largest number, where the sum of squares leaves a double's range; and its length."""
     largest = np.abs(vector).max()
     if not np.isfinite(largest):
         raise ValueError("its numbers must be finite")
     if largest == 0:
         raise ValueError("it is zero throughout and points nowhere")
-    # First by the largest: squares of very large or small numbers leave a double's range.
     vector = vector / largest
-    of_length_one: npt.NDArray[np.float32] = (vector / np.linalg.norm(vector)).astype(np.float32)
-    return of_length_one
+    return vector, float(np.linalg.norm(vector))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry
 from pydantic import Field
 from sqlalchemy import String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -14,8 +15,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from services.common.app import SessionDep, create_service
 from services.common.contracts.base import Ask
 from services.common.db import Database, service_metadata
-from services.common.errors import Conflict
+from services.common.errors import Conflict, FineproofError
 from services.common.leases import Leased
+from services.common.line import Line, LineMetrics, Overloaded
 from services.common.settings import ServiceSettings
 
 
@@ -112,3 +114,14 @@ def db(database_url: str) -> Iterator[Database]:
         Base.metadata.create_all(connection)
     yield db
     db.close()
+
+
+def line(
+    places: int = 1,
+    *,
+    length: int = 8,
+    patience: float = 60,
+    full: type[FineproofError] = Overloaded,
+) -> Line:
+    metrics = LineMetrics("floor", CollectorRegistry())
+    return Line(places, length=length, patience=patience, metrics=metrics, full=full)

@@ -5,21 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from services.common.errors import FineproofError, RateLimited
-from services.common.line import Line, LineMetrics, Overloaded
-
-
-def line(
-    places: int = 1,
-    *,
-    length: int = 8,
-    patience: float = 60,
-    full: type[FineproofError] = Overloaded,
-) -> Line:
-    metrics = LineMetrics("floor", CollectorRegistry())
-    return Line(places, length=length, patience=patience, metrics=metrics, full=full)
+from services.common.errors import RateLimited
+from services.common.line import Line, Overloaded
+from tests.services.common.conftest import line
 
 
 async def take(line: Line, caller: str) -> None:

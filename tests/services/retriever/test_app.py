@@ -103,7 +103,7 @@ async def test_with_all_places_taken_searches_are_429_and_the_rest_goes_on(
         here = f"/v1/vector_stores/{store}"
         ask = {"query": "x", "mode": "text"}
         asks = {"search": ask, "search/batch": {"queries": [{"query": "x"}]}, "audit": {}}
-        async with app.state.line.place("another"):
+        async with app.state.searches.line.place("another"):
             for path, body in asks.items():
                 refused = await http.post(f"{here}/{path}", json=body)
                 assert refused.status_code == 429

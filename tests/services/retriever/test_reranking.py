@@ -17,6 +17,7 @@ from services.retriever.embedding import Reranker
 from services.retriever.main import create_app
 from services.retriever.searching import Searches
 from tests.conftest import free_port
+from tests.services.common.conftest import line
 from tests.services.retriever.conftest import MODEL, Retriever, serving
 
 SHELF = [
@@ -212,7 +213,7 @@ async def test_no_connection_is_held_while_the_model_computes(
 
     reranker = Reranker(Watching, depth=50)
     reranker.load()
-    searches = Searches(reader, retriever.embedder, reranker, at_once=1)
+    searches = Searches(reader, retriever.embedder, reranker, line=line(), at_once=1)
     page = await searches.search(shelf, SearchAsk(query=QUERY))
     await searches.aclose()
     assert held == [0]

@@ -13,6 +13,7 @@ from services.common.contracts.retriever import SearchAsk
 from services.common.db import Database, Reader
 from services.retriever import candidates, main, service, vector_index
 from services.retriever.searching import Searches
+from tests.services.common.conftest import line
 from tests.services.retriever.conftest import Retriever
 from tests.services.retriever.test_search import _insert
 
@@ -113,7 +114,7 @@ async def test_vectors_from_before_are_kept_and_their_store_takes_the_model_that
     engine.dispose()
 
     db = Database(database_url)
-    searches = Searches(Reader(database_url), retriever.embedder, at_once=1)
+    searches = Searches(Reader(database_url), retriever.embedder, line=line(), at_once=1)
     with db.transaction() as session:
         before = service.store(session, "vs_old")
     ask = SearchAsk(query="a boat departs", mode="vector")
