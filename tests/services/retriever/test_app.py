@@ -116,6 +116,27 @@ async def test_with_all_places_taken_searches_are_429_and_the_rest_goes_on(
         assert 'fineproof_retriever_refused_total{reason="line_full"} 3.0' in metrics
 
 
+async def test_searches_stand_in_line_under_their_key_s_name(
+    retriever_settings: RetrieverSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = tuple(key(name, "read", "write") for name in ("ann", "ben"))
+    app = create_app(retriever_settings.model_copy(update={"mode": "production", "api_keys": keys}))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+    ):
+        line, stood = app.state.searches.line, list[str]()
+        place = line.place
+        monkeypatch.setattr(line, "place", lambda name: stood.append(name) or place(name))
+        for name in ("ann", "ben"):
+            http.headers["Authorization"] = f"Bearer {name}"
+            store = (await http.post("/v1/vector_stores", json={})).json()["id"]
+            ask = {"query": "x", "mode": "text"}
+            found = await http.post(f"/v1/vector_stores/{store}/search", json=ask)
+            assert found.status_code == 200, found.text
+        assert stood == ["ann", "ben"]
+
+
 async def test_without_the_trainer_files_are_put_off_and_the_rest_goes_on(
     retriever_settings: RetrieverSettings,
 ) -> None:
