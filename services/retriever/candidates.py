@@ -160,7 +160,7 @@ def _similarity(score: float) -> float:
 def _asking(
     session: Session, store_id: str, vectors: npt.NDArray[np.float32], limit: int
 ) -> dict[str, Any]:
-    halves.connection(session)
+    halves.connection(session)  # which takes the array as it is
     return {
         "places": list(range(len(vectors))),
         "vectors": vectors,

@@ -77,7 +77,7 @@ def _copy(
     session: Session, target: str, types: Sequence[str], rows: Iterable[tuple[object, ...]]
 ) -> None:
     connection = halves.connection(session)
-    assert isinstance(connection, psycopg.Connection)  # the worker's
+    assert isinstance(connection, psycopg.Connection)  # a thread's, not the event loop's
     with connection.cursor().copy(f"copy {target} from stdin (format binary)") as copy:
         copy.set_types(types)
         for row in rows:
