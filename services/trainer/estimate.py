@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 from services.common.contracts.hyperparameters import DpoHyperparameters, SupervisedHyperparameters
 from services.trainer.architecture import Architecture, UnknownArchitecture, architecture
-from services.trainer.batching import MICRO_BATCH_TOKENS, micro_batch
+from services.trainer.batching import MICRO_BATCH_TOKENS, merges, micro_batch
 
 Kind = Literal["cpu", "cuda"]
 
@@ -20,6 +20,8 @@ WEIGHT_BYTES = {"cpu": 4.0, "cuda": 2.0}
 QUANTIZED_BYTES = {"8bit": 1.0, "4bit": 0.516}
 """Of a quantized one; NF4 with double quantization holds 0.127 bits a weight besides (Dettmers et
 al. 2023, arXiv 2305.14314)."""
+OWN_BYTES = 2.0
+"""Of a weight that is kept beside the merged one: most models are published in bfloat16."""
 SERVED_BYTES = 4.0
 """Of a weight of the model that the finished adapter is measured on, in float32."""
 UTILISATION = 0.5
@@ -80,7 +82,7 @@ def memory(
     """Peak memory of training a LoRA on ``model``.
 
     * weights: N parameters of 4 bytes on a CPU, 2 on a GPU; with quantization its linear layers
-      take ``QUANTIZED_BYTES`` instead;
+      take ``QUANTIZED_BYTES`` instead, and merged (``batching.merges``) ``OWN_BYTES`` more;
     * adapter: 16 bytes for each of its parameters, in float32 the weight, its gradient, and two
       moments of AdamW;
     * activations, nothing recomputed: T tokens of a micro-batch through L layers keep, in the
@@ -101,6 +103,9 @@ def memory(
     tokens = micro * longest * (2 if paired else 1)
     wide = WEIGHT_BYTES[kind]
     packed_bytes = QUANTIZED_BYTES.get(asked.quantization, wide)
+    mean = data.tokens / max(data.examples, 1)
+    if merges(asked, int(asked.batch_size), mean, kind):
+        packed_bytes += OWN_BYTES
     numbers = 8 * model.hidden + 4 * model.key_values + 4 * model.intermediate
     labelled = tokens * data.answer_tokens / max(data.tokens, 1)
     return Memory(

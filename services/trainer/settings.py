@@ -48,7 +48,7 @@ class TrainerSettings(ServiceSettings):
     micro_batch_tokens: int | None = Field(
         None,
         ge=16,
-        description="Most tokens in one forward pass, padding included; by default 1536 on a CPU "
+        description="Most tokens in one forward pass, padding included; by default 3072 on a CPU "
         "and 16384 on a GPU. Larger batches are accumulated.",
     )
     mlflow_tracking_uri: str | None = Field(

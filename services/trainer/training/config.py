@@ -57,7 +57,7 @@ class Plan(BaseModel):
     An optimizer step takes ``micro_batch`` examples in each of ``processes``, and that
     ``gradient_accumulation_steps`` times. ``base_model_revision`` is a commit of the Hugging Face
     hub, or ``sha256:`` over the safetensors files of a folder. ``torch_compile`` says whether the
-    model's layers are compiled.
+    model's layers are compiled, ``merged`` whether they are computed with merged weights.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +72,7 @@ class Plan(BaseModel):
     dtype: str
     base_model_revision: str
     torch_compile: bool = False
+    merged: bool = False
 
     @property
     def batch_size(self) -> int:

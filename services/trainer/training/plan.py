@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from services.trainer.batching import MICRO_BATCH_TOKENS, micro_batch
+from services.trainer.batching import MICRO_BATCH_TOKENS, merges, micro_batch
 from services.trainer.training import compiling
 from services.trainer.training.config import Plan, RunConfig
 
@@ -30,7 +30,8 @@ def make_plan(config: RunConfig, base: PreTrainedModel, lengths: Sequence[int]) 
     """``lengths`` are tokens of each example, of both its answers where it has two."""
     asked = config.hyperparameters
     share = max(1, int(asked.batch_size) // WORLD)
-    tokens = config.micro_batch_tokens or MICRO_BATCH_TOKENS["cuda" if on_gpu() else "cpu"]
+    kind = "cuda" if on_gpu() else "cpu"
+    tokens = config.micro_batch_tokens or MICRO_BATCH_TOKENS[kind]
     micro = micro_batch(share, longest=max(lengths), tokens=tokens)
     steps_per_epoch = math.ceil(len(lengths) / (share * WORLD))
     plan = Plan(
@@ -44,6 +45,8 @@ def make_plan(config: RunConfig, base: PreTrainedModel, lengths: Sequence[int]) 
         dtype=str(dtype()).removeprefix("torch."),
         base_model_revision=revision(config.base_model_path, base),
         torch_compile=compiling.is_worth_it(asked, base, lengths, on_gpu=on_gpu()),
+        # FSDP, which is of several processes, lays weights out in its own way.
+        merged=WORLD == 1 and merges(asked, share, sum(lengths) / len(lengths), kind),
     )
     for _ in range(config.micro_batch_halvings):
         plan = plan.halved()

@@ -32,6 +32,7 @@ from services.trainer.training.callbacks import Diverged, Keeping, Pausing, Repo
 from services.trainer.training.checkpoints import last_checkpoint, step_of, trained_seconds
 from services.trainer.training.config import Failure, RunConfig, RunFolder, write_whole
 from services.trainer.training.data import NoExamples, fitting, load, stop_tokens, tokenize
+from services.trainer.training.merging import Merged
 from services.trainer.training.models import load_for_training
 from services.trainer.training.outcome import Outcome, publish, stopped_early
 from services.trainer.training.plan import RANK, WORLD, make_plan
@@ -123,6 +124,8 @@ def train(folder: RunFolder, config: RunConfig) -> Outcome | None:
             # TRL makes a quantized model's adapter bfloat16, whose steps round to nothing.
             weight.data = weight.data.float()
     trainer.lengths, trainer.steps_per_epoch = lengths, plan.steps_per_epoch
+    if plan.merged and (merged := Merged.of(model)):
+        trainer.add_callback(merged)
     compile_seconds = 0.0
     stopped = came_from and asked.early_stopping and stopped_early(came_from, asked.early_stopping)
     if stopped:

@@ -61,9 +61,10 @@ def test_memory_follows_the_model_the_batch_and_the_quantization(base_model: Pat
     assert on_cpu.weights == on_cpu.served == 4 * model.parameters
     long = Data(examples=20, tokens=14_000, answer_tokens=2_800, longest=700)
     longer = memory(model, ASKED, long, "cpu", None)
-    assert longer.micro_batch == 2
-    assert longer.activations == pytest.approx(on_cpu.activations * 1_400 / 480, rel=0.01)
-    assert memory(model, ASKED, long, "cpu", None, halvings=1).micro_batch == 1
+    assert longer.micro_batch == 4
+    assert longer.activations == pytest.approx(on_cpu.activations * 2_800 / 480, rel=0.01)
+    assert longer.weights == on_cpu.weights + 2 * model.linear_parameters  # merged
+    assert memory(model, ASKED, long, "cpu", None, halvings=1).micro_batch == 2
     on_gpu = memory(model, ASKED, DATA, "cuda", None)
     assert on_gpu.weights == 2 * model.parameters
     quantized = ASKED.model_copy(update={"quantization": "4bit"})
