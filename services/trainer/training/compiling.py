@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 from transformers import PreTrainedModel
 
 from services.common.contracts.hyperparameters import SupervisedHyperparameters
@@ -70,19 +71,24 @@ def compile_layers(trainer: AnswerTrainer, micro_batch: int) -> float:
     for module in trainer.model.modules():
         if type(module).__name__ in kinds:
             module.compile(dynamic=True)
-    for inputs in _forms(trainer, micro_batch):
-        trainer.rehearse(inputs)
-    torch.compiler.set_stance("eager_on_recompile")
+    try:
+        for inputs in _forms(trainer, micro_batch):
+            trainer.rehearse(inputs)
+    except TorchDynamoException:  # in a backward pass, whose errors are not suppressed
+        torch.compiler.set_stance("force_eager")
+    else:
+        torch.compiler.set_stance("eager_on_recompile")
     return time.monotonic() - started
 
 
 def _forms(trainer: AnswerTrainer, micro_batch: int) -> list[dict[str, Any]]:
-    """A micro-batch of each form among the first: of one row or of several, with a mask or without.
-    To torch a dimension of 1 is a constant."""
-    found: dict[tuple[bool, bool], dict[str, Any]] = {}
+    """A micro-batch of each form among the first: as a row or as it came, and what it shares. To
+    torch a size of 0 or 1 is a constant."""
+    found: dict[tuple[bool, int], dict[str, Any]] = {}
     rows = trainer.train_dataset
     for start in islice(range(0, len(rows) - micro_batch + 1, micro_batch), LOOKED_AT):
         batch = trainer.data_collator([rows[start + index] for index in range(micro_batch)])
-        laid_out = trainer.laid_out(batch)
-        found.setdefault((len(laid_out["input_ids"]) > 1, "attention_mask" in laid_out), batch)
+        layout = trainer.laid_out(batch).get("layout")
+        shared = layout.copies.shape[1] if layout else 0
+        found.setdefault((layout is None, min(shared, 2)), batch)
     return list(found.values())

@@ -5,41 +5,141 @@ causal model the hidden states of that beginning do not depend on what follows, 
 all examples of a micro-batch, and gradients of all of them flow back through it. The losses are
 those of the padded batch; only work that would be done twice is left out.
 
+Attention alone sees the examples apart: queries, keys and values of the row are spread over padded
+rows, and what it gives is collected from them. It needs no mask there. Padding stands on the right,
+and no token looks ahead; without a mask only the past is computed, half of all pairs.
+
 ::
 
     padded                     packed, with 3 tokens shared
-    a b c d e .                a b c d e f g h i j
-    a b c f .  .               position 0 1 2 3 4 3 3 4 5 6
-    a b c g h i                each of d e | f | g h i sees a b c and its own past
+    a b c d e .                a b c d e f g h i
+    a b c f .  .               position 0 1 2 3 4 3 3 4 5
+    a b c g h i
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self, cast
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from services.trainer.training.data import IGNORED
 
-Inputs = dict[str, torch.Tensor]
+Inputs = dict[str, Any]
 
-MASKED = 0.9
-"""Attention under a mask of our own is slower than a causal one: a row must save a tenth."""
+SPREAD = "sdpa_spread"
+"""Our attention by its name in ``transformers``' registry: torch's own, unless a layout comes."""
+
+TOGETHER = 2
+"""Examples that are padded to one length for attention. They come in the order of their lengths;
+of one alone, torch's kernel would give nine heads to two cores."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tokens of a row stand among the padded rows of its examples.
+
+    These come in parts, each n × longest, padded to the longest of its own. ``spread`` holds for
+    each place of a part its token's place in the row, any for padding; ``own`` whether the token is
+    there alone: no padding, and no copy of the beginning but the first. Counted through all parts,
+    ``collect`` holds the place of each token of the row, and ``copies``, examples less one ×
+    shared tokens, those of the beginning's copies.
+    """
+
+    spread: tuple[torch.Tensor, ...]
+    own: torch.Tensor
+    collect: torch.Tensor
+    copies: torch.Tensor
+
+
+class _Spread(torch.autograd.Function):  # type: ignore[misc]
+    """1 × heads × tokens × width of a row, as places × heads × width."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        row: torch.Tensor,
+        spread: torch.Tensor,
+        collect: torch.Tensor,
+        copies: torch.Tensor,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(collect, copies)
+        return row.transpose(1, 2)[0].index_select(0, spread)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """That of padding is zero; nothing that counts has seen it."""
+        collect, copies = ctx.saved_tensors
+        tokens = gradient.index_select(0, collect)
+        tokens[: copies.shape[1]] += gradient[copies].sum(0)
+        return tokens[None].transpose(1, 2), None, None, None
+
+
+class _Collect(torch.autograd.Function):  # type: ignore[misc]
+    """Places × heads × width, as 1 × tokens × heads × width of a row."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        places: torch.Tensor,
+        spread: torch.Tensor,
+        own: torch.Tensor,
+        collect: torch.Tensor,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(spread, own)
+        return places.index_select(0, collect)[None]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        spread, own = ctx.saved_tensors
+        places = gradient[0].index_select(0, spread)
+        return torch.where(own[:, None, None], places, 0), None, None, None
+
+
+def spread_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    layout: Layout | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Scaled dot-product attention, of each example apart where ``layout`` says which they are."""
+    if layout is None:
+        return cast(
+            tuple[torch.Tensor, None],
+            sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs),
+        )
+    kwargs["is_causal"] = True
+    spread = torch.cat([part.flatten() for part in layout.spread])
+    sizes = [part.numel() for part in layout.spread]
+    states = [
+        _Spread.apply(row, spread, layout.collect, layout.copies).split(sizes)
+        for row in (query, key, value)
+    ]
+    places = []
+    for part, of_part in zip(layout.spread, zip(*states, strict=True), strict=True):
+        padded = (each.unflatten(0, part.shape).transpose(1, 2) for each in of_part)
+        rows, _ = sdpa_attention_forward(module, *padded, None, **kwargs)
+        places.append(rows.flatten(0, 1))
+    return _Collect.apply(torch.cat(places), spread, layout.own, layout.collect), None
+
+
+AttentionInterface.register(SPREAD, spread_attention)
+AttentionMaskInterface.register(SPREAD, sdpa_mask)
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """How the micro-batches of one model are laid out: as they come, or as one row.
+    """Lays out the micro-batches of one model as rows.
 
-    ``weights`` are the parameters of the decoder's layers, ``width`` the dimensions of all query
-    heads together. ``window`` is that of sliding attention, in tokens; a longer micro-batch stays
-    as it is.
+    ``window`` is that of sliding attention, in tokens; a longer micro-batch stays as it is.
     """
 
-    weights: int
-    layers: int
-    width: int
     window: int | None
     shares: bool
 
@@ -52,74 +152,50 @@ class Sharing:
         base = model.get_base_model()
         config = base.config.get_text_config()
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-        if not kinds <= {"full_attention", "sliding_attention"} or not rows_are_equal(base):
+        if not kinds <= {"full_attention", "sliding_attention"} or not takes_rows(base):
             return None
-        vocabulary = {base.get_input_embeddings().weight, base.get_output_embeddings().weight}
-        heads = config.num_attention_heads
         return cls(
-            weights=sum(w.numel() for w in base.parameters() if w not in vocabulary),
-            layers=config.num_hidden_layers,
-            width=heads * (getattr(config, "head_dim", None) or config.hidden_size // heads),
             window=getattr(config, "sliding_window", None),
             shares=all(lora.lora_dropout == 0 for lora in model.peft_config.values()),
         )
 
     def lay_out(self, batch: Inputs) -> Inputs:
-        """``batch`` in the cheaper of its two forms."""
-        rows, longest = batch["input_ids"].shape
-        if self.window is not None and longest > self.window:
+        """``batch``, padded on the right, as the model is to see it."""
+        if self.window is not None and batch["input_ids"].shape[1] > self.window:
             return batch
-        row = one_row(batch, shares=self.shares)
-        whole = self.flops(1, row["input_ids"].shape[1], pairs=1)
-        cheaper = whole < MASKED * self.flops(rows, longest, pairs=0.5)
-        return row if cheaper else unmasked(batch)
-
-    def flops(self, rows: int, length: int, *, pairs: float) -> float:
-        """Of one forward pass: 2 for each weight and token, and 4 · width for each pair of tokens
-        in a layer (Kaplan et al. 2020, arXiv 2001.08361, 2.1). ``pairs`` is the share of them that
-        is computed: all of them under a mask, one half without, where only the past is seen."""
-        attention = 4 * self.layers * self.width * length * pairs
-        return rows * length * (2 * self.weights + attention)
-
-
-def unmasked(batch: Inputs) -> Inputs:
-    """``batch`` without its mask, which nothing needs: padding on the right comes after every token
-    that counts, and none looks ahead."""
-    return {name: tensor for name, tensor in batch.items() if name != "attention_mask"}
+        return one_row(batch, shares=self.shares)
 
 
 def one_row(batch: Inputs, *, shares: bool) -> Inputs:
-    """``batch``, padded on the right, as one row with a mask of rows × 1 × length × length.
+    """``batch``, padded on the right, as one row and its ``layout``.
 
     Every example keeps a token of its own before its first label, so that what predicts a label
     stands right before it.
     """
     ids, labels = batch["input_ids"], batch["labels"]
-    lengths = batch["attention_mask"].sum(1).tolist()
-    common = shared_length(ids, labels, min(lengths)) if shares and len(lengths) > 1 else 0
-    beginning = ids[:1, :common]
-    device = ids.device
-    positions = torch.cat(
-        [torch.arange(common)] + [torch.arange(common, length) for length in lengths]
-    )
-    owner = torch.repeat_interleave(
-        torch.arange(len(lengths) + 1),
-        torch.tensor([common, *(length - common for length in lengths)]),
-    )
-    sees = (owner[:, None] == owner) | (owner == 0)
+    lengths = batch["attention_mask"].sum(1)
+    shared = shared_length(ids, labels, int(lengths.min())) if shares and len(ids) > 1 else 0
+    at = torch.arange(ids.shape[1], device=ids.device)
+    own = (at < lengths[:, None]) & (at >= shared)
+    own[0, :shared] = True
+    number = torch.where(own, own.flatten().cumsum(0).view_as(own) - 1, 0)
+    number[:, :shared] = at[:shared]
+    longest = [int(part.max()) for part in lengths.split(TOGETHER)]
+    parts = list(zip(own.split(TOGETHER), number.split(TOGETHER), longest, strict=True))
+    alone = torch.cat([mask[:, :end].flatten() for mask, _, end in parts])
+    starts = torch.tensor([0, *(end for end in longest for _ in range(TOGETHER))]).cumsum(0)
     return {
-        "input_ids": torch.cat(
-            [beginning, *(ids[row, None, common:end] for row, end in enumerate(lengths))], 1
+        "input_ids": ids[own][None],
+        "labels": labels[own][None],
+        "position_ids": at.expand_as(own)[own][None],
+        # Four dimensions are handed on as they are: of two, or none, a mask would be made.
+        "attention_mask": own[None, None],
+        "layout": Layout(
+            spread=tuple(tokens[:, :end].contiguous() for _, tokens, end in parts),
+            own=alone,
+            collect=alone.nonzero()[:, 0],
+            copies=starts[1 : len(ids), None].to(ids.device) + at[:shared],
         ),
-        "labels": torch.cat(
-            [
-                torch.full_like(beginning, IGNORED),
-                *(labels[row, None, common:end] for row, end in enumerate(lengths)),
-            ],
-            1,
-        ),
-        "position_ids": positions[None].to(device),
-        "attention_mask": sees.tril()[None, None].to(device),
     }
 
 
@@ -135,39 +211,36 @@ def _run(flags: torch.Tensor) -> int:
     return int(flags.long().cumprod(0).sum())
 
 
-def rows_are_equal(model: PreTrainedModel) -> bool:
-    """Whether the decoder's hidden states of one row, and of rows without a mask, are those of
-    padded rows."""
+def takes_rows(model: PreTrainedModel) -> bool:
+    """Give ``model`` the attention that rows need, if the decoder's hidden states of one are those
+    of padded rows with its own."""
     decoder = model.get_decoder()
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(model.get_input_embeddings().weight.shape[0], (3, 9), generator=generator)
     ids[:, :4] = ids[0, :4]
-    lengths = (9, 6, 7)
     batch = {
         "input_ids": ids.to(model.device),
         "labels": torch.full_like(ids, IGNORED),
-        "attention_mask": torch.tensor([[1] * n + [0] * (9 - n) for n in lengths]),
+        "attention_mask": torch.tensor([[1] * n + [0] * (9 - n) for n in (9, 6, 7)]),
     }
-    was_training = model.training
+    row = one_row(batch, shares=True)
+    del row["labels"]
+    own = row["attention_mask"][0, 0]
+    usual, was_training = model.config._attn_implementation, model.training
+    if usual != "sdpa":
+        return False
     model.eval()
     try:
         with torch.no_grad():
-            asked = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
-            padded = decoder(**asked, use_cache=False).last_hidden_state
-            bare = decoder(**unmasked(asked), use_cache=False).last_hidden_state
-            row = one_row(batch, shares=True)
-            del row["labels"]
-            packed = decoder(**row, use_cache=False).last_hidden_state[0]
-    except (TypeError, ValueError, RuntimeError):  # a decoder that takes no mask of this kind
-        return False
+            asked = {name: batch[name] for name in ("input_ids", "attention_mask")}
+            expected = decoder(**asked, use_cache=False).last_hidden_state[own]
+            model.set_attn_implementation(SPREAD)
+            found = decoder(**row, use_cache=False).last_hidden_state[0]
+        alike = torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
+    except (TypeError, ValueError, RuntimeError):  # a decoder that takes no rows of this kind
+        alike = False
     finally:
         model.train(was_training)
-    common = shared_length(ids, batch["labels"], min(lengths))
-    found = [packed, torch.cat([bare[index, :length] for index, length in enumerate(lengths)])]
-    expected = [padded[0, :common]]
-    expected += [padded[index, common:length] for index, length in enumerate(lengths)]
-    every = [padded[index, :length] for index, length in enumerate(lengths)]
-    return common > 0 and all(
-        torch.allclose(torch.cat(wanted), got, rtol=1e-3, atol=1e-4)
-        for wanted, got in zip((expected, every), found, strict=True)
-    )
+    if not alike:
+        model.set_attn_implementation(usual)
+    return bool(alike)

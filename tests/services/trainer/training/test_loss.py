@@ -7,13 +7,21 @@ import torch
 from datasets import Dataset
 from transformers import (
     AutoTokenizer,
+    GptOssConfig,
+    GptOssForCausalLM,
     GraniteConfig,
     GraniteForCausalLM,
 )
 from trl import SFTConfig, SFTTrainer
 
 from services.trainer.training.data import IGNORED
-from services.trainer.training.loss import AnswerTrainer, head_is_plain, project_answers_only
+from services.trainer.training.loss import (
+    AnswerTrainer,
+    head_is_plain,
+    last_mlp,
+    project_answers_only,
+)
+from services.trainer.training.merging import Merged
 from tests.services.trainer.training.tuned import (
     LENGTHS,
     assert_alike,
@@ -69,9 +77,43 @@ def test_scaled_logits_are_noticed_by_trying() -> None:
     assert not head_is_plain(GraniteForCausalLM(config).float())
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_last_mlp_at_some_places_gives_zeros_elsewhere(tiny_model: Path) -> None:
+    base = tuned(tiny_model).get_base_model().eval()
+    mlp = base.get_decoder().layers[-1].mlp
+    hidden = torch.randn(2, 5, base.config.hidden_size)
+    places = torch.tensor([[0, 1, 0, 0, 1], [0, 0, 0, 0, 1]], dtype=torch.bool)
+    with torch.no_grad():
+        expected = mlp(hidden)
+        last = last_mlp(base)
+        assert last is not None
+        with last.at(places):
+            found = mlp(hidden)
+        torch.testing.assert_close(found[places], expected[places])
+        assert not found[~places].any()
+        torch.testing.assert_close(mlp(hidden), expected)
+
+
+def test_an_mlp_that_gives_more_than_states_is_computed_whole() -> None:
+    """A mixture of experts gives how it chose them, too."""
+    config = GptOssConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        num_local_experts=2,
+        num_experts_per_tok=1,
+    )
+    model = GptOssForCausalLM(config)
+    assert last_mlp(model) is None
+    model(input_ids=torch.arange(9)[None])
+
+
+@pytest.mark.parametrize(("accumulation", "merged"), [(1, False), (2, False), (1, True), (2, True)])
 def test_a_whole_run_takes_the_steps_that_trl_takes(
-    tiny_model: Path, tmp_path: Path, accumulation: int
+    tiny_model: Path, tmp_path: Path, accumulation: int, merged: bool
 ) -> None:
     """Same data, seed and batches: the same losses at every step, to five digits."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
@@ -99,6 +141,8 @@ def test_a_whole_run_takes_the_steps_that_trl_takes(
             train_dataset=Dataset.from_list(examples(len(tokenizer))),
             processing_class=tokenizer,
         )
+        if merged and kind is AnswerTrainer:
+            trainer.add_callback(Merged.of(trainer.model))
         trainer.train()
         losses[kind] = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert len(losses[AnswerTrainer]) == 4

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
-    AutoModelForCausalLM,
     BloomConfig,
     BloomForCausalLM,
     MistralConfig,
@@ -15,7 +14,7 @@ from transformers import (
 
 from services.trainer.training.data import IGNORED
 from services.trainer.training.loss import project_answers_only
-from services.trainer.training.sharing import Sharing, one_row, rows_are_equal, shared_length
+from services.trainer.training.sharing import Sharing, one_row, shared_length, takes_rows
 from tests.services.trainer.training.tuned import assert_alike, batch, gradients, tuned
 
 Rows = list[dict[str, list[int]]]
@@ -50,6 +49,7 @@ def test_one_row_has_the_padded_batch_s_loss_and_gradients(tiny_model: Path, sha
     loss = loss_of(model, padded)
     loss.backward()
     expected = gradients(model)
+    assert takes_rows(model.get_base_model())
     row = one_row(padded, shares=shares)
     assert row["input_ids"].shape == (1, 18 if shares else 28)
     packed = loss_of(model, row)
@@ -59,17 +59,51 @@ def test_one_row_has_the_padded_batch_s_loss_and_gradients(tiny_model: Path, sha
     assert_alike(found, expected, rtol=1e-3)
 
 
+def test_a_row_says_where_its_tokens_stand() -> None:
+    row = one_row(batch(rows([1, 2, 3], ([4, 5], 1), ([6], 1), ([7, 8, 9], 1))), shares=True)
+    layout = row["layout"]
+    assert row["input_ids"].tolist() == [[1, 2, 3, 4, 5, 3, 6, 3, 7, 8, 9]]
+    assert row["position_ids"].tolist() == [[0, 1, 2, 3, 4, 2, 3, 2, 3, 4, 5]]
+    (tokens,) = row["input_ids"]
+    first, second = (tokens[part].tolist() for part in layout.spread)
+    assert first == [[1, 2, 3, 4, 5], [1, 2, 3, 6, 1]]  # padded with any
+    assert second == [[1, 2, 3, 7, 8, 9]]
+    places = torch.cat([part.flatten() for part in layout.spread])
+    assert torch.equal(tokens[places[layout.collect]], tokens)
+    # Each keeps a token of its own before its first label.
+    assert tokens[places[layout.copies]].tolist() == [[1, 2], [1, 2]]
+    assert layout.own.sum() == len(tokens)
+
+
 def test_no_example_sees_another(tiny_model: Path) -> None:
     model = tuned(tiny_model).eval()
+    assert takes_rows(model.get_base_model())
     one = one_row(batch(ALIKE), shares=True)
     changed = [dict(example) for example in ALIKE]
     changed[0] = {**changed[0], "input_ids": [11, 12, 13, 14, 15, 91, 92, 93]}
     other = one_row(batch(changed), shares=True)
-    names = ("input_ids", "position_ids", "attention_mask")
+    for row in (one, other):
+        del row["labels"]
     with torch.no_grad():
-        first, second = (model(**{n: row[n] for n in names}).logits[0] for row in (one, other))
+        first, second = (model(**row).logits[0] for row in (one, other))
     torch.testing.assert_close(first[8:], second[8:])  # the second example's own, and the third's
     assert not torch.allclose(first[5:8], second[5:8])
+
+
+def test_what_comes_without_a_layout_is_attended_to_as_ever(tiny_model: Path) -> None:
+    """Padded on the left, and rows whose positions begin anew: ``transformers`` makes the masks."""
+    model = tuned(tiny_model).eval()
+    ids = torch.arange(3, 15)[None]
+    left = torch.tensor([[0, 0, 0, *[1] * 9]])
+    packed = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6]])
+    asked = ({"attention_mask": left}, {"position_ids": packed})
+    with torch.no_grad():
+        expected = [model(input_ids=ids, **each).logits[:, 3:] for each in asked]
+        assert takes_rows(model.get_base_model())
+        found = [model(input_ids=ids, **each).logits[:, 3:] for each in asked]
+    assert not torch.allclose(*expected)
+    for got, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(got, wanted)
 
 
 @pytest.mark.parametrize(
@@ -88,27 +122,6 @@ def test_what_is_shared_ends_before_any_label(examples: Rows, expected: int) -> 
     assert shared_length(padded["input_ids"], padded["labels"], shortest) == expected
 
 
-def test_the_cheaper_form_is_taken(tiny_model: Path) -> None:
-    sharing = Sharing.of(tuned(tiny_model))
-    assert sharing is not None
-    assert sharing.lay_out(batch(ALIKE))["input_ids"].shape == (1, 18)
-    unlike = rows([], *([([n] * 40, 1) for n in range(3, 11)]))
-    padded = sharing.lay_out(batch(unlike))
-    assert padded["input_ids"].shape == (8, 40)
-    assert "attention_mask" not in padded
-
-
-def test_flops_are_those_of_the_formula(tiny_model: Path) -> None:
-    base = AutoModelForCausalLM.from_pretrained(tiny_model)
-    layers = sum(w.numel() for name, w in base.named_parameters() if "layers" in name)
-    sharing = Sharing.of(tuned(tiny_model))
-    assert sharing is not None
-    assert sharing.weights >= layers
-    attention = 4 * 2 * 64 * 10
-    assert sharing.flops(2, 10, pairs=1) == 2 * 10 * (2 * sharing.weights + attention)
-    assert sharing.flops(2, 10, pairs=0.5) == 2 * 10 * (2 * sharing.weights + attention / 2)
-
-
 def test_with_dropout_nothing_is_shared(tiny_model: Path) -> None:
     model = tuned(tiny_model)
     model.peft_config["default"].lora_dropout = 0.1
@@ -121,7 +134,10 @@ def test_a_model_whose_positions_are_not_told_keeps_padded_rows() -> None:
     """ALiBi takes distances from the mask, and no position ids."""
     torch.manual_seed(0)
     config = BloomConfig(vocab_size=97, hidden_size=32, n_layer=2, n_head=4)
-    assert not rows_are_equal(BloomForCausalLM(config))
+    model = BloomForCausalLM(config)
+    usual = model.config._attn_implementation
+    assert not takes_rows(model)
+    assert model.config._attn_implementation == usual
 
 
 def test_sliding_attention_is_kept_within_its_window() -> None:
