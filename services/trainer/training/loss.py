@@ -163,7 +163,8 @@ def last_mlp(model: PreTrainedModel) -> LastMlp | None:
     mlp = getattr(next(iter(reversed(getattr(decoder, "layers", []))), None), "mlp", None)
     if mlp is None:
         return None
-    token_ids = torch.arange(1, 9, device=model.device).view(2, 4) % model.config.vocab_size
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    token_ids = torch.arange(1, 9, device=model.device).view(2, 4) % vocabulary
     some = token_ids % 3 == 0
     usual, was_training = mlp.forward, model.training
     model.eval()

@@ -63,8 +63,12 @@ class Merged(TrainerCallback):  # type: ignore[misc]
 
     @classmethod
     def of(cls, model: PeftModel) -> Self | None:
-        """None unless every LoRA layer is a plain one of float32 (see ``batching.merges``)."""
+        """None unless every LoRA layer is a plain one of float32 (see ``batching.merges``), whose
+        weights are not the vocabulary's as well: a head's often are."""
         layers = [module for module in model.modules() if isinstance(module, Linear)]
+        vocabulary = model.get_base_model().get_input_embeddings().weight
+        if any(layer.base_layer.weight is vocabulary for layer in layers):
+            return None
         return cls(layers) if layers and all(map(_is_plain, layers)) else None
 
     def merge(self) -> None:

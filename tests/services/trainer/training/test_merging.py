@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from services.trainer.running.launch import tail
 from services.trainer.training.merging import Merged
@@ -81,16 +81,37 @@ def test_own_weights_are_kept_to_the_last_bit(tiny_model: Path, published: torch
     assert all(torch.equal(found.float(), wanted) for found, wanted in zip(kept, own, strict=True))
 
 
-@pytest.mark.parametrize(
-    "other", [{"lora_dropout": 0.1}, {"use_dora": True}, {"target_modules": []}]
-)
+@pytest.mark.parametrize("other", [{"lora_dropout": 0.1}, {"use_dora": True}, {"lora_bias": True}])
 def test_other_adapters_are_left_as_they_are(tiny_model: Path, other: dict[str, Any]) -> None:
     base = AutoModelForCausalLM.from_pretrained(tiny_model)
-    plain: dict[str, Any] = {"r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
-    if other == {"target_modules": []}:
-        assert Merged.of(tuned(base.bfloat16())) is None
-    else:
-        assert Merged.of(get_peft_model(base, LoraConfig(**plain | other))) is None
+    plain: dict[str, Any] = {"r": 4, "target_modules": ["o_proj"], "task_type": "CAUSAL_LM"}
+    if "lora_bias" in other:
+        o_proj = base.get_decoder().layers[0].self_attn.o_proj
+        for layer in base.get_decoder().layers:
+            layer.self_attn.o_proj.bias = torch.nn.Parameter(torch.zeros(o_proj.out_features))
+    assert Merged.of(get_peft_model(base, LoraConfig(**plain | other))) is None
+
+
+def test_weights_of_fewer_bits_are_left_as_they_are(tiny_model: Path) -> None:
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    assert Merged.of(tuned(base)) is None
+
+
+def test_a_head_that_shares_the_vocabulary_s_weights_is_not_merged_into_them() -> None:
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    )
+    asked = LoraConfig(r=4, target_modules=["q_proj", "lm_head"], task_type="CAUSAL_LM")
+    model = get_peft_model(LlamaForCausalLM(config), asked)
+    embedded = model.get_base_model().get_input_embeddings().weight.clone()
+    assert Merged.of(model) is None
+    assert torch.equal(model.get_base_model().get_input_embeddings().weight, embedded)
 
 
 def test_a_merged_run_goes_on_as_if_undisturbed(new_run: NewRun) -> None:
