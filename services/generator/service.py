@@ -82,8 +82,9 @@ class Generator:
         Returns when vLLM has begun to answer.
 
         Another replica is asked only where nothing can have been generated: a replica took no
-        connection, or said 503 before anything else. The same one is asked again only where it was
-        restarted since the last look, and does not know the adapter any more: it is loaded again.
+        connection, or said 503 before anything else. The same one is asked again only where it
+        does not know the adapter any more, restarted or told so by another generator: the adapter
+        is loaded again.
         """
         caller = current_caller()
         async with AsyncExitStack() as resources:
@@ -99,6 +100,7 @@ class Generator:
             for attempt in range(1, _ATTEMPTS + 1):
                 replica = await self._replica(route.model, tried)
                 served = Served(route.model, replica.sha256_of(route.model))
+                proven = replica.proven.get(route.model)
                 try:
                     answer = await resources.enter_async_context(
                         replica.generate(path, body, route.model)
@@ -108,8 +110,10 @@ class Generator:
                     if attempt == _ATTEMPTS or not self._others(route.model, tried):
                         raise
                 except NotFound:
-                    if replica.proven.pop(route.model, None) is None or attempt == _ATTEMPTS:
+                    if proven is None or attempt == _ATTEMPTS:
                         raise
+                    if replica.proven.get(route.model) is proven:  # else a look was first
+                        del replica.proven[route.model]
                 else:
                     return Relay(answer, served, resources.pop_all(), seat, ticket)
         raise AssertionError("unreachable: the last attempt returns or raises")

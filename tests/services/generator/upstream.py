@@ -20,8 +20,8 @@ USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 class Upstream:
     """Set ``fault`` before asking: ``cut``, ``no_done``, ``no_end``, ``malformed``, ``endless``,
     ``html``, ``hang``, ``broken``, ``refuse``, ``serves_base``, ``blind``, ``hangs_loading``,
-    ``hangs_proving`` (both until ``go_on`` is set), ``frozen``, ``flood``, ``busy`` (503), ``mute``
-    (no event ever comes).
+    ``hangs_proving``, ``hangs_asked`` (all until ``go_on`` is set), ``frozen``, ``flood``, ``busy``
+    (503), ``mute`` (no event ever comes).
 
     ``frozen``, it answers nothing until the fault is lifted. With ``flood`` an answer is 64 MiB
     long; ``sent`` says how many bytes of it have gone.
@@ -124,6 +124,8 @@ class Upstream:
         self.headers.append(request.headers)
         self.bodies.append(await request.body())
         body: dict[str, Any] = json.loads(self.bodies[-1])
+        if self.fault == "hangs_asked":
+            await _set(self.go_on)
         if body["model"] != self.model and body["model"] not in self.adapters:
             return _error(404, f"The model `{body['model']}` does not exist.")
         if "allowed_token_ids" in body:

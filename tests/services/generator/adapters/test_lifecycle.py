@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -362,6 +363,25 @@ def test_two_generators_that_share_a_model_server_load_once(
     httpx.delete(f"{urls[0]}/v1/adapters/{name}", timeout=60)
     assert upstream.adapters == {}
     assert chat(urls[1], name).status_code == 200, "asked again, it comes back"
+
+
+def test_what_another_generator_unloads_while_it_is_asked_comes_back(
+    start_generator: StartGenerator, upstream: Upstream, registry: Registry, adapters: list[str]
+) -> None:
+    """Also where this one has found it gone by the time the model server says so."""
+    name = adapters[0]
+    urls = [start_generator(upstream.url, trainer_url=registry.url) for _ in range(2)]
+    assert [chat(url, name).status_code for url in urls] == [200, 200]
+    upstream.fault, asked = "hangs_asked", len(upstream.bodies)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(chat, urls[1], name)
+        eventually(lambda: len(upstream.bodies) > asked)
+        httpx.delete(f"{urls[0]}/v1/adapters/{name}", timeout=60).raise_for_status()
+        looks = upstream.looks
+        eventually(lambda: upstream.looks >= looks + 6)
+        upstream.go_on.set()
+        assert answer.result().status_code == 200
+    assert upstream.loads == [name, name]
 
 
 def test_what_a_generator_that_died_left_half_done_is_finished(
