@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.fx.experimental._config
 from torch._dynamo.exc import TorchDynamoException
 from transformers import PreTrainedModel
 
@@ -67,6 +68,8 @@ def compile_layers(trainer: AnswerTrainer, micro_batch: int) -> float:
     """
     started = time.monotonic()
     torch._dynamo.config.suppress_errors = True  # what cannot be compiled is computed as it was
+    # Else two sizes that are equal in the first micro-batch would have to be in all.
+    torch.fx.experimental._config.use_duck_shape = False
     kinds = set(trainer.model.get_base_model()._no_split_modules or ())
     for module in trainer.model.modules():
         if type(module).__name__ in kinds:

@@ -191,7 +191,8 @@ def one_row(batch: Inputs, *, shares: bool) -> Inputs:
         # Four dimensions are handed on as they are: of two, or none, a mask would be made.
         "attention_mask": own[None, None],
         "layout": Layout(
-            spread=tuple(tokens[:, :end].contiguous() for _, tokens, end in parts),
+            # Always copies: a view, as of whole rows, is to torch.compile another kind of tensor.
+            spread=tuple(tokens[:, :end].clone() for _, tokens, end in parts),
             own=alone,
             collect=alone.nonzero()[:, 0],
             copies=starts[1 : len(ids), None].to(ids.device) + at[:shared],

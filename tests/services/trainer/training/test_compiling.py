@@ -1,17 +1,25 @@
 """Layers that are compiled: when, and to the same end."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.fx.experimental._config
+from datasets import Dataset
+from transformers import AutoTokenizer
 
 from services.common.contracts.hyperparameters import DpoHyperparameters, SupervisedHyperparameters
 from services.trainer.hyperparameters import resolve
 from services.trainer.running.launch import tail
 from services.trainer.training import compiling
-from services.trainer.training.compiling import is_worth_it
+from services.trainer.training.compiling import compile_layers, is_worth_it
 from services.trainer.training.config import Result, RunFolder
+from services.trainer.training.data import IGNORED
 from services.trainer.training.progress import Lines, Message
+from services.trainer.training.sft import make_trainer
 from tests.services.trainer.training.conftest import (
     NewRun,
     finish,
@@ -20,6 +28,7 @@ from tests.services.trainer.training.conftest import (
     train,
     wait_for_step,
 )
+from tests.services.trainer.training.tuned import tuned
 
 RUN: dict[str, Any] = {
     "examples": 45,  # a last example alone
@@ -98,6 +107,47 @@ def test_what_cannot_be_compiled_is_computed_as_before(
     folder = new_run(torch_compile=True, examples=8, n_epochs=1)
     assert train(folder) == 0, tail(folder.output)
     assert Result.model_validate_json(folder.result.read_bytes()).compile_seconds > 0
+
+
+@pytest.fixture
+def compiles_here() -> Iterator[None]:
+    """What compiling changes of torch, in this process, is as it was afterwards."""
+    with (
+        torch._dynamo.config.patch(suppress_errors=False),
+        torch.fx.experimental._config.patch(use_duck_shape=True),
+    ):
+        yield
+    torch.compiler.set_stance("default")
+    torch._dynamo.reset()
+
+
+@pytest.mark.usefixtures("compiles_here")
+def test_one_graph_serves_whatever_lengths_come(tiny_model: Path, tmp_path: Path) -> None:
+    """The first micro-batch begins with its longest, and its halves are as long as each other."""
+    batches = [[12, 9, 12, 9], [7, 8, 14, 13], [11, 11, 10, 8], [8, 9, 9, 10]]
+    beginning = [11, 12, 13]
+    rows = [
+        {
+            "input_ids": beginning + [100 + at] * (length - 3),
+            "labels": [IGNORED] * (length - 2) + [100 + at] * 2,
+        }
+        for lengths in batches
+        for at, length in enumerate(lengths)
+    ]
+    trainer = make_trainer(
+        tuned(tiny_model),
+        tokenizer=AutoTokenizer.from_pretrained(tiny_model),
+        asked=SupervisedHyperparameters(),
+        train=Dataset.from_list(rows),
+        valid=None,
+        arguments={"output_dir": str(tmp_path), "use_cpu": True, "bf16": False},
+        callbacks=[],
+    )
+    compile_layers(trainer, 4)
+    torch.compiler.set_stance("fail_on_recompile")
+    for first in range(0, len(rows), 4):
+        inputs = trainer.data_collator([trainer.train_dataset[first + at] for at in range(4)])
+        trainer.compute_loss(trainer.model, inputs).backward()
 
 
 def test_a_compiled_run_begins_like_another_and_goes_on_as_if_undisturbed(
