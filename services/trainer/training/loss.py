@@ -4,7 +4,7 @@ Prompt tokens carry no loss, so their logits are never needed; over a vocabulary
 most of the arithmetic of a small model's step. On a GPU TRL 1.16 skips them in a Triton kernel; on
 a CPU it projects every position, and computes an entropy besides. Nor is the last layer's MLP
 needed there: no attention comes after it. What prompts have in common is computed once (see
-``sharing``).
+``sharing``), and products by the library that is the faster here (see ``products``).
 """
 
 import functools
@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy, pad
 from transformers import PreTrainedModel
 from trl import SFTTrainer
 
+from services.trainer.training import products
 from services.trainer.training.data import IGNORED
 from services.trainer.training.sharing import Sharing
 
@@ -28,7 +29,10 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         base = self.model.get_base_model()
-        self.projects_answers_only = self.accelerator.device.type == "cpu" and head_is_plain(base)
+        on_cpu = self.accelerator.device.type == "cpu"
+        if on_cpu and self.accelerator.num_processes == 1 and products.is_faster_here():
+            products.by_onednn(self.model)
+        self.projects_answers_only = on_cpu and head_is_plain(base)
         self.sharing = None
         if self.projects_answers_only:
             self.sharing = Sharing.of(self.model)

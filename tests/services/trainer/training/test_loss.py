@@ -22,6 +22,7 @@ from services.trainer.training.loss import (
     project_answers_only,
 )
 from services.trainer.training.merging import Merged
+from tests.services.trainer.training.test_products import on_cpu_of
 from tests.services.trainer.training.tuned import (
     LENGTHS,
     assert_alike,
@@ -111,11 +112,18 @@ def test_an_mlp_that_gives_more_than_states_is_computed_whole() -> None:
     model(input_ids=torch.arange(9)[None])
 
 
+@pytest.mark.parametrize("vendor", ["GenuineIntel", "AuthenticAMD"])
 @pytest.mark.parametrize(("accumulation", "merged"), [(1, False), (2, False), (1, True), (2, True)])
 def test_a_whole_run_takes_the_steps_that_trl_takes(
-    tiny_model: Path, tmp_path: Path, accumulation: int, merged: bool
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    accumulation: int,
+    merged: bool,
+    vendor: str,
 ) -> None:
     """Same data, seed and batches: the same losses at every step, to five digits."""
+    on_cpu_of(vendor, tmp_path, monkeypatch)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     losses = {}
     for kind in (SFTTrainer, AnswerTrainer):
