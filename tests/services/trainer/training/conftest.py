@@ -20,11 +20,11 @@ NewRun = Callable[..., RunFolder]
 LAUNCH = ("--cpu", "--num_processes", "1")
 
 
-def rendered(count: int) -> list[dict[str, Any]]:
-    """Prompts of unlike lengths, as a run's folder has them."""
+def rendered(count: int, *, more: str = "") -> list[dict[str, Any]]:
+    """Prompts of unlike lengths, as a run's folder has them; each question ends with ``more``."""
     return [
         {
-            "prompt": render_messages(f"What is {n} and {n}?" + " Think." * (n % 7)),
+            "prompt": render_messages(f"What is {n} and {n}?" + " Think." * (n % 7) + more),
             "completion": f"It is {2 * n}." + " Truly." * (n % 3),
         }
         for n in range(count)

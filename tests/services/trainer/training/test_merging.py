@@ -116,9 +116,7 @@ def test_a_head_that_shares_the_vocabulary_s_weights_is_not_merged_into_them() -
 
 def test_a_merged_run_goes_on_as_if_undisturbed(new_run: NewRun) -> None:
     """Paused and resumed: the same losses, validation losses and adapter to the last bit."""
-    rows = [
-        {**row, "prompt": [*row["prompt"][:-1], _longer(row["prompt"][-1])]} for row in rendered(40)
-    ]
+    rows = rendered(40, more=" Think again." * 80)
     asked: dict[str, Any] = {"rows": rows, "valid": 4, "n_epochs": 2, "batch_size": 8}
     whole, broken = (new_run(name, **asked) for name in ("whole", "broken"))
     assert train(whole) == 0, tail(whole.output)
@@ -139,7 +137,3 @@ def test_a_merged_run_goes_on_as_if_undisturbed(new_run: NewRun) -> None:
     assert len(told[0]) == 10
     adapters = [each.adapter / "adapter_model.safetensors" for each in (whole, broken)]
     assert adapters[0].read_bytes() == adapters[1].read_bytes()
-
-
-def _longer(message: dict[str, str]) -> dict[str, str]:
-    return {**message, "content": message["content"] + " Think again." * 80}

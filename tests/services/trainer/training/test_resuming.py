@@ -14,7 +14,14 @@ from services.trainer.running.launch import TrainingProcess, tail
 from services.trainer.training.checkpoints import last_checkpoint, step_of
 from services.trainer.training.config import RunFolder
 from services.trainer.training.ordering import EpochOrder
-from tests.services.trainer.training.conftest import NewRun, start, steps, train, wait_for_step
+from tests.services.trainer.training.conftest import (
+    NewRun,
+    rendered,
+    start,
+    steps,
+    train,
+    wait_for_step,
+)
 
 RUN: dict[str, Any] = {
     "examples": 30,
@@ -28,6 +35,12 @@ RUN: dict[str, Any] = {
     # Two micro-batches a step.
     "config": {"micro_batch_tokens": 130},
 }
+MERGED: dict[str, Any] = {
+    "rows": rendered(30, more=" Think again." * 100),
+    "lora": {"r": 4},
+    "config": {"micro_batch_tokens": 800},
+}
+"""Long prompts without dropout: the adapter is merged into the weights at each step."""
 
 
 def kill(process: TrainingProcess, folder: RunFolder) -> None:
@@ -44,13 +57,16 @@ def sha256(path: Path) -> str:
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("merged", [False, True])
 def test_a_run_killed_in_mid_epoch_goes_on_to_the_same_losses_and_the_same_adapter(
-    new_run: NewRun,
+    new_run: NewRun, merged: bool
 ) -> None:
-    whole, broken = new_run("whole", **RUN), new_run("broken", **RUN)
+    asked = RUN | MERGED if merged else RUN
+    whole, broken = new_run("whole", **asked), new_run("broken", **asked)
     assert train(whole) == 0, tail(whole.output)
     plan = whole.read_plan()
     assert plan is not None
+    assert plan.merged is merged
     assert plan.gradient_accumulation_steps == 2
     assert plan.steps == 24
 
