@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import linear
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -22,8 +21,6 @@ def _product(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, transposed: bool
 ) -> torch.Tensor:
     weight = weight.t() if transposed else weight
-    if x.numel() == 0:  # which oneDNN refuses
-        return linear(x, weight, bias)
     product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
         x.contiguous(), weight, bias, "none", [], ""
     )
