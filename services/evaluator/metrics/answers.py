@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.common.text import squad_normalise
 from services.evaluator.metrics.text import (
     content_words,
     holds,
@@ -47,8 +46,8 @@ class Sample:
 
 def exact_match(sample: Sample) -> float:
     """1 when the answer equals a right one after SQuAD's normalisation."""
-    said = squad_normalise(sample.answer)
-    return float(any(said == squad_normalise(right) for right in sample.right_answers))
+    said = squad_tokens(sample.answer)
+    return float(any(said == squad_tokens(right) for right in sample.right_answers))
 
 
 def contains_answer(sample: Sample) -> float:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from services.common.text import squad_normalise
 
 _JOINS = frozenset("-/")
+_TYPED = str.maketrans("‘’‛ʼ′“”„‟″‐‑‒–—―−", "'" * 5 + '"' * 5 + "-" * 7)
 
 # English function words: they are in every passage and ground nothing.
 _FUNCTION_WORDS = """
@@ -17,9 +18,15 @@ both each more most some such own same s t
 """
 
 
+def as_typed(text: str) -> str:
+    """``text`` with the apostrophes, quotes and dashes of a keyboard for a typesetter's."""
+    return text.translate(_TYPED)
+
+
 @lru_cache(maxsize=4096)
 def squad_tokens(text: str) -> tuple[str, ...]:
-    return tuple(squad_normalise(text).split())
+    """Tokens as SQuAD's script has them, of the text as typed."""
+    return tuple(squad_normalise(as_typed(text)).split())
 
 
 def _separates(character: str) -> bool:
@@ -34,7 +41,7 @@ def words(text: str) -> tuple[str, ...]:
 
     SQuAD's script would make one word of "Oslo/Bergen" and of "Oslo—capital".
     """
-    folded = unicodedata.normalize("NFKC", text)
+    folded = as_typed(unicodedata.normalize("NFKC", text))
     apart = "".join(" " if _separates(character) else character for character in folded)
     return squad_tokens(apart)
 
