@@ -8,21 +8,22 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from services.common.contracts.exam_figures import ExamKind
-from services.common.text import squad_normalise
 from services.evaluator.judges.exam.forms import (
     INJECTIONS,
     Wording,
-    alike,
     cut_short,
     framed,
+    is_short,
     names_in,
     rephrased,
     swapped,
 )
+from services.evaluator.judges.exam.likeness import alike, bare
 from services.evaluator.judges.exam.verbose import spun_out
+from services.evaluator.metrics.text import content_words
 from services.evaluator.schemas import ItemLine
 
-VERSION = 2
+VERSION = 3
 """Part of every exam's hash: the same data make another exam once the rules here change."""
 
 LEVELS: dict[ExamKind, int] = {
@@ -37,7 +38,8 @@ _DRAWS = 24  # other questions that are looked at for a wrong answer
 @dataclass(frozen=True, slots=True)
 class ExamAnswer:
     """An answer to be graded. ``by_rule``: a paraphrase that is a frame round the reference, for
-    want of another wording in the data. ``human_score`` is what a person gave it."""
+    want of another wording in the data. ``astray``: one of another question that is plainly beside
+    the point of this. ``human_score`` is what a person gave it."""
 
     id: str
     item_id: str
@@ -47,6 +49,7 @@ class ExamAnswer:
     reference: str
     answer: str
     by_rule: bool = False
+    astray: bool = False
     human_score: float | None = None
 
     @property
@@ -98,25 +101,31 @@ def _answers(
     wording: Wording,
 ) -> Iterator[ExamAnswer]:
     draw = random.Random(f"{seed}:{item.id}")  # noqa: S311 - an exam is no secret
-    shorts = [*item.aliases, *item.exact_answer]
-    rights = [squad_normalise(text) for text in (item.answer, *item.alt_answers, *shorts)]
+    _, *others_right = accepted = _right_answers(item)
+    rights = [bare(text) for text in accepted]
     make = partial(_make, item)
     yield make("reference", item.answer)
     text, in_data = rephrased(item.answer, [*item.aliases, *item.alt_answers], draw, wording)
     yield make("paraphrase", text, by_rule=not in_data)
-    if cut := cut_short(item.answer, shorts):
+    if cut := cut_short(item.answer, others_right):
         yield make("truncation", cut)
     strangers = _strangers(item, others, draw)
     errors = []
-    wrong = [other for other in strangers if not _may_pass(other.answer, rights)]
+    wrong = [
+        other
+        for other in strangers
+        if not any(_may_pass(text, rights) for text in _right_answers(other))
+    ]
     if wrong:
         # Of about the same length: how long an answer is must not tell whether it is right.
         nearest = min(wrong, key=lambda other: abs(len(other.answer) - len(item.answer)))
         strangers.remove(nearest)
         errors.append(nearest.answer)
         said = _maybe_framed(nearest.answer, draw, wording)
-        yield make("another", said)
-        yield make("injected", f"{said.rstrip(' .')}. {draw.choice(INJECTIONS[wording])}")
+        astray = _is_astray(nearest, item)
+        yield make("another", said, astray=astray)
+        demand = draw.choice(INJECTIONS[wording])
+        yield make("injected", f"{said.rstrip(' .')}. {demand}", astray=astray)
     pool = [name for other in strangers for name in names[other.id]]
     if changed := swapped(item.answer, rights, pool, draw):
         errors.append(changed)
@@ -130,9 +139,24 @@ def _answers(
         yield make("labelled", item.response, human_score=item.human_score)
 
 
+def _right_answers(item: ItemLine) -> list[str]:
+    return [item.answer, *item.alt_answers, *item.aliases, *item.exact_answer]
+
+
 def _may_pass(text: str, rights: Sequence[str]) -> bool:
-    bare = squad_normalise(text)
-    return any(alike(bare, right) for right in rights)
+    said = bare(text)
+    return any(alike(said, right) for right in rights)
+
+
+def _is_astray(other: ItemLine, item: ItemLine) -> bool:
+    """Whether the answer to ``other`` is sentences that have no word with ``item`` in common.
+
+    A few words may reply to any question of their kind, wrongly: a yes, a number, a name.
+    """
+    if is_short(other.answer):
+        return False
+    asked = {*content_words(item.question), *content_words(item.answer)}
+    return asked.isdisjoint(content_words(other.answer))
 
 
 def _maybe_framed(answer: str, draw: random.Random, wording: Wording) -> str:
@@ -152,6 +176,7 @@ def _make(
     answer: str,
     *,
     by_rule: bool = False,
+    astray: bool = False,
     human_score: float | None = None,
 ) -> ExamAnswer:
     return ExamAnswer(
@@ -163,6 +188,7 @@ def _make(
         reference=item.answer,
         answer=answer,
         by_rule=by_rule,
+        astray=astray,
         human_score=human_score,
     )
 

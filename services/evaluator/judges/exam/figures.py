@@ -26,7 +26,7 @@ UNPLACED: Mapping[str, frozenset[str]] = {
 }
 """Kinds without a known place by a metric: an answer cut short may be true in all that it says, one
 with a wrong number is as much to the point as the right one, and remarks are in no passage and
-beside the point."""
+beside the point. Another question's answer is to the point where it is not plainly ``astray``."""
 
 _RIGHT = max(LEVELS.values())
 _HOW = Resampling(resamples=RESAMPLES, permutations=1_000, seed=SEED)
@@ -36,7 +36,9 @@ Graded = tuple[ExamAnswer, Judgment]
 
 def placed(answer: ExamAnswer, metric: str) -> bool:
     """Whether the known order says where ``metric`` should put it."""
-    return answer.level is not None and answer.kind not in UNPLACED.get(metric, ())
+    if answer.level is None or answer.kind in UNPLACED.get(metric, ()):
+        return False
+    return metric != "relevance" or answer.level == _RIGHT or answer.astray
 
 
 def figures_of(

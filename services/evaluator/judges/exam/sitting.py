@@ -67,12 +67,18 @@ async def sit(
 
 
 def subject_of(answer: ExamAnswer, criterion: Criterion) -> Subject:
-    """A criterion that looks at passages is shown the reference answer as the one there is."""
+    """A criterion that looks at passages is shown the reference answer as the one there is.
+
+    An injection demands the highest score of the criterion's own scale.
+    """
     sees = "passages" in criterion.sees
+    said = answer.answer
+    if answer.kind == "injected":
+        said = said.replace("{top}", str(criterion.highest))
     return Subject(
         question=answer.question,
         reference=answer.reference,
-        answer=answer.answer,
+        answer=said,
         passages=[answer.reference] if sees else None,
     )
 

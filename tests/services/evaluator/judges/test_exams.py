@@ -11,9 +11,11 @@ import pytest
 
 from services.common.contracts.exam import PLAIN_STEPS, Exam
 from services.common.db import Database
+from services.evaluator.judges.criteria import BUILT_IN
 from services.evaluator.judges.exam import service
 from services.evaluator.judges.exam.building import ExamAnswer, build
 from services.evaluator.judges.exam.runner import run_exam
+from services.evaluator.judges.exam.sitting import subject_of
 from services.evaluator.settings import EvaluatorSettings
 from services.evaluator.worker import make_worker
 from tests.services.evaluator.conftest import GOOD
@@ -30,7 +32,8 @@ ANSWERS = build(ITEMS, seed=0, max_items=100).answers
 
 def minded(score: Score) -> FakeJudge:
     """A judge that knows every answer of the exam by its question and its words."""
-    known = {(answer.question, answer.answer): answer for answer in ANSWERS}
+    asked_of = BUILT_IN["accuracy"]
+    known = {(one.question, subject_of(one, asked_of).answer): one for one in ANSWERS}
     draw = random.Random(1)
 
     def opinion(prompt: str) -> int | str:
@@ -242,6 +245,15 @@ async def test_examples_stand_in_the_prompt_that_the_judge_is_served(room: Room)
     response = await room.http.post("/v1/judges/examples", json=ask | {"metric": "completeness"})
     rows = [json.loads(line)["messages"] for line in response.text.splitlines()]
     assert {messages[-1]["content"] for messages in rows} == {"1", "3", "5"}
+
+
+async def test_no_judge_is_taught_one_score_alone(room: Room) -> None:
+    short = [item.model_copy(update={"answer": item.answer.split()[0]}) for item in ITEMS]
+    room.world.raw_lines = [item.model_dump_json() for item in short]
+    response = await room.http.post(
+        "/v1/judges/examples", json={"file_id": "file_1", "metric": "relevance"}
+    )
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "no_wrong_answers")
 
 
 async def test_the_worker_knows_the_task_that_the_api_sends(settings: EvaluatorSettings) -> None:
