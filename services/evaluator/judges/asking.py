@@ -93,7 +93,7 @@ async def fill_in(
         choices = _choices(reply.body)[:left]
         forms += [_text(choice) for choice in choices]
         likely = likely or next(
-            (c for choice in choices if (c := chances(choice.get("logprobs"), sheet.options))), None
+            (told for choice in choices if (told := _chances(choice, sheet.options))), None
         )
         tokens = [before + more for before, more in zip(tokens, _tokens(reply.body), strict=True)]
     assert met is not None, "a sheet is filled in at least once"
@@ -116,6 +116,10 @@ def _text(choice: Json, most: int | None = _LONGEST_KEPT) -> str | None:
     message = choice.get("message")
     content = message.get("content") if isinstance(message, dict) else None
     return content[:most] if isinstance(content, str) else None
+
+
+def _chances(choice: Json, options: Sequence[str]) -> dict[str, float] | None:
+    return chances(_text(choice), choice.get("logprobs"), options)
 
 
 def _tokens(body: Json) -> tuple[int, int]:

@@ -74,6 +74,7 @@ _FORM = re.compile(
     r"(?P<option>[0-9a-z])(?:\.0)?(?:\s*/\s*(?P<of>\d))?[\s*_\"'`.]*",
     re.IGNORECASE,
 )
+_SCORE = re.compile(r'"score"\s*:\s*"?\s*')
 
 
 def read(text: str | None, options: Sequence[str]) -> str | None:
@@ -82,44 +83,72 @@ def read(text: str | None, options: Sequence[str]) -> str | None:
     Taken are ``4``, ``Score: 4``, ``4/5`` and ``{"score": 4}``, on the first line. In a sentence a
     number may be anything: prose is not searched for one.
     """
+    found = _stands(text, options)
+    return found and found[0]
+
+
+def _stands(text: str | None, options: Sequence[str]) -> tuple[str, int] | None:
+    """The option in the form, and at which character of ``text``."""
     if not text or not (lines := text.strip().splitlines()):
         return None
     if text.lstrip().startswith("{"):
-        return _read_object(text, options)
+        return _stands_in_object(text, options)
     found = _FORM.fullmatch(lines[0])
     if found is None or found["of"] not in (None, options[-1]):
         return None
-    return _one_of(found["option"], options)
+    option = _one_of(found["option"], options)
+    if option is None:
+        return None
+    return option, len(text) - len(text.lstrip()) + found.start("option")
 
 
-def _read_object(text: str, options: Sequence[str]) -> str | None:
+def _stands_in_object(text: str, options: Sequence[str]) -> tuple[str, int] | None:
     try:
         score: Any = json.loads(text)["score"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if isinstance(score, float) and score.is_integer():
         score = int(score)
-    return None if isinstance(score, bool | float) else _one_of(str(score), options)
+    option = None if isinstance(score, bool | float) else _one_of(str(score), options)
+    ends = [found.end() for found in _SCORE.finditer(text)]
+    # A key may be written with escapes: then nobody knows where its score stands.
+    return None if option is None else (option, ends[-1] if ends else len(text))
 
 
 def _one_of(said: str, options: Sequence[str]) -> str | None:
     return next((option for option in options if option.lower() == said.strip().lower()), None)
 
 
-def chances(logprobs: Any, options: Sequence[str]) -> dict[str, float] | None:
-    """The probabilities in the place where a choice has its option, of the options only: from
-    OpenAI's ``logprobs`` object. None where it is not as agreed, or has no such place."""
+def chances(text: str | None, logprobs: Any, options: Sequence[str]) -> dict[str, float] | None:
+    """The probabilities of the options in the place where ``text``, a choice's, has the one that is
+    read: from OpenAI's ``logprobs`` object. None where none is read, where the object is not as
+    agreed, and where its tokens are not the text's or hold more than the option there."""
+    stands = _stands(text, options)
+    if text is None or stands is None:
+        return None
     found: dict[str, float] = {}
     try:
-        place = next(place for place in logprobs["content"] if _one_of(place["token"], options))
-        for top in place["top_logprobs"]:
+        for top in _place(logprobs["content"], text, stands[1])["top_logprobs"]:
             option, nats = _one_of(top["token"], options), float(top["logprob"])
             if option is not None and math.isfinite(nats):
                 # A digit with a blank before it and one without are two tokens of one option.
                 found[option] = found.get(option, 0.0) + math.exp(min(nats, 0.0))
-    except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     return found or None
+
+
+def _place(tokens: Any, text: str, at: int) -> Any:
+    """The token that is the option at character ``at``. ``LookupError`` where there is none."""
+    # Some tokenizers' first token begins with a blank that the text has not.
+    begun, at, text = "", at - (len(text) - len(text.lstrip())), text.lstrip()
+    for place in tokens:
+        begun = (begun + place["token"]).lstrip()
+        if len(begun) > at:
+            if text.startswith(begun.rstrip()) and place["token"].strip() == text[at]:
+                return place
+            break
+    raise LookupError(at)
 
 
 def weighted(chances: Mapping[str, float] | None, manner: Manner) -> float | None:

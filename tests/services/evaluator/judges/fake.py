@@ -177,7 +177,13 @@ def _logprobs(text: str | None, fault: str | None) -> dict[str, Any]:
         {"token": token[0] if token else "x", "logprob": nats},
         {"token": "1", "logprob": nats if fault == "infinite" else math.log(0.25)},
     ]
-    return {"content": [{**tops[0], "top_logprobs": tops}]}
+    before = (text or "")[: token.start() if token else 0]
+    return {
+        "content": [
+            {"token": before, "logprob": 0.0, "top_logprobs": []},
+            {**tops[0], "top_logprobs": tops},
+        ]
+    }
 
 
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
