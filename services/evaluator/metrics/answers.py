@@ -1,26 +1,15 @@
 """Scores of one answer that need no judge. Pure functions; ``None`` where one is not defined."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.evaluator.metrics.refusals import refuses
 from services.evaluator.metrics.text import (
     content_words,
     holds,
     squad_tokens,
     words,
-)
-
-_REFUSAL = re.compile(
-    r"\b(i|we) (do not|don t|don't|cannot|can't|can not|am unable to|am not able to) "
-    r"(know|answer|find|determine|tell|say|provide)\b"
-    r"|\b(cannot|can't|can not) be (answered|determined|found)\b"
-    r"|\b(is|are|was|were) (not|n't) (mentioned|provided|specified|stated|given|answerable)\b"
-    r"|\bno (information|answer|mention) (is|about|on|in|was|given|available)\b"
-    r"|\b(not enough|insufficient) information\b"
-    r"|\bunanswerable\b",
-    re.IGNORECASE,
 )
 
 
@@ -105,5 +94,4 @@ def answer_length(sample: Sample) -> float:
 
 def refusal(sample: Sample) -> float:
     """1 when the answer is empty, or says that it does not know or was not told."""
-    plain = sample.answer.replace("’", "'")
-    return float(not plain.strip() or _REFUSAL.search(plain) is not None)
+    return float(refuses(sample.answer))
