@@ -61,6 +61,11 @@ def unanswered(question: Question, error: str) -> Said:
     return Said(row, None)
 
 
+def shown(title: str | None, text: str) -> str:
+    """A passage as the model read it, but for its number: an answer may say what a title says."""
+    return f"{title}\n{text}" if title else text
+
+
 def _check_adapter(arm: ProvenArm, said: RagAnswer) -> None:
     if said.adapter_sha256 != arm.sha256:
         raise UpstreamFailed(
@@ -77,7 +82,7 @@ def _sample(question: Question, text: str, said: RagAnswer) -> Sample:
         answer=text,
         references=question.item.references,
         aliases=question.item.aliases,
-        passages=[passage.text for passage in said.passages] if given else None,
+        passages=[shown(one.title, one.text) for one in said.passages] if given else None,
         citations=[
             (place[citation.index], citation.start)
             for citation in said.citations

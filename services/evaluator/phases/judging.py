@@ -25,6 +25,7 @@ from services.evaluator.judges.meeting import meet
 from services.evaluator.judges.memory import remembering, writing
 from services.evaluator.judges.prompts import Subject, prompts_sha256
 from services.evaluator.models import Answer, Item, Json
+from services.evaluator.phases.answers import shown
 from services.evaluator.phases.examining import examine
 from services.evaluator.run import Run
 from services.evaluator.spending import JudgeLedger, check
@@ -174,7 +175,7 @@ class _Judged:
     @property
     def subject(self) -> Subject:
         given = {
-            passage["id"]: passage["text"]
+            passage["id"]: shown(passage.get("title"), passage["text"])
             for passage in (*self.item.retrieved, *self.item.oracle, *self.item.distractors)
         }
         texts = [given[passage] for passage in self.answer.passage_ids if passage in given]

@@ -87,6 +87,17 @@ async def test_every_answer_is_judged_once_by_each_criterion(bench: Bench) -> No
     assert {len(c.steps) for c in report.judge.criteria} == {3}
 
 
+async def test_faithfulness_is_judged_by_all_that_the_model_was_shown(
+    bench: Bench, qualified: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.world, "speak", lambda _: "The Handbook.")
+    asked = judged(metrics=["faithfulness"]) | {"metrics": ["groundedness"]}
+    bench.put(conditions=["retrieved"], **asked)
+    await bench.run()
+    assert all('"Handbook ' in prompt for prompt in bench.world.judge.forms)
+    assert {answer.scores["groundedness"] for answer in bench.answers()} == {1.0}
+
+
 async def test_the_same_words_are_judged_once_whoever_says_them(
     bench: Bench, qualified: None
 ) -> None:
