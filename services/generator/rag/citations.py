@@ -2,7 +2,8 @@
 
 A passage is cited where a run of the answer's words is found in it, in order and word for word. A
 marker such as ``[2]`` in the answer is the model's own claim about the sentence before it: that
-sentence is compared with passage 2 alone, and cited even where no words agree.
+sentence is compared with passage 2 alone, and cited even where no words agree. ``[1, 2]`` claims
+both. A claim of a passage that was not given bears nothing, and nothing is looked for in its place.
 """
 
 import re
@@ -19,7 +20,7 @@ MIN_WEIGHT = 3
 """A lighter run is a coincidence, unless it is all that its sentence says."""
 
 _WORD = re.compile(r"\w+(?:['’.,-]\w+)*")
-_MARKER = re.compile(r"\[(\d{1,3})\]")
+_MARKER = re.compile(r"\[(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\]")
 _STOP_WORDS = """
 a an and are as at be but by can could did do does for from had has have he her his how i if in into
 is it its may more no not of on one or our she should so such than that the their them then there
@@ -75,7 +76,9 @@ def cite(answer: str, passages: Sequence[UsedPassage], question: str = "") -> li
     # A marker is no word of the answer; spaces keep every other character where it is.
     plain = _MARKER.sub(lambda marker: " " * len(marker.group()), answer)
     asked = {word.text for word in words_of(question)}
-    runs = list(_claimed(answer, plain, passages)) or _found(plain, passages, asked)
+    runs = list(_claimed(answer, plain, passages))
+    if not runs and not _claims_another(answer, passages):
+        runs = _found(plain, passages, asked)
     return [
         Citation(
             index=run.passage.index,
@@ -108,20 +111,44 @@ def _found(plain: str, passages: Sequence[UsedPassage], asked: Set[str]) -> list
 
 
 def _claimed(answer: str, plain: str, passages: Sequence[UsedPassage]) -> Iterator[_Run]:
-    """One run for each marker that names a passage of the prompt.
+    """One run for each passage of the prompt that a marker names.
 
     It is about the sentence it stands in or follows, up to the marker; several may stand together.
     """
     by_index = {passage.index: passage for passage in passages}
     for marker in _MARKER.finditer(answer):
-        passage = by_index.get(int(marker[1]))
         sentences = sentence_spans(plain[: marker.start()])
-        if passage is None or not sentences:
+        if not sentences or _is_copied(marker[0], passages):
             continue
         start, end = sentences[-1]
-        shared = _Matching(passage).runs(words_of_span(plain, start, end), least=1)
-        whole = _Run(0, passage, start, end, 0, len(passage.text))
-        yield max(shared, key=lambda run: run.weight, default=whole)
+        for number in _numbers(marker[1]):
+            if (passage := by_index.get(number)) is not None:
+                shared = _Matching(passage).runs(words_of_span(plain, start, end), least=1)
+                whole = _Run(0, passage, start, end, 0, len(passage.text))
+                yield max(shared, key=lambda run: run.weight, default=whole)
+
+
+def _claims_another(answer: str, passages: Sequence[UsedPassage]) -> bool:
+    """Whether a marker names a passage that the prompt did not hold."""
+    given = {passage.index for passage in passages}
+    return any(
+        not given.issuperset(_numbers(marker[1])) and not _is_copied(marker[0], passages)
+        for marker in _MARKER.finditer(answer)
+    )
+
+
+def _numbers(listed: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", listed)]
+
+
+def _is_copied(marker: str, passages: Sequence[UsedPassage]) -> bool:
+    """Whether it is an interval, or a reference of the passage's own, that was read there.
+
+    A lone ``[1]`` that names a passage is a claim wherever else it may stand.
+    """
+    lone = marker[1:-1]
+    named = lone.isdigit() and any(passage.index == int(lone) for passage in passages)
+    return not named and any(marker in passage.text for passage in passages)
 
 
 class _Matching:

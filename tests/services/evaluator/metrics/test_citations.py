@@ -52,6 +52,19 @@ def test_a_marker_is_no_number_of_the_sentence_and_keeps_its_place() -> None:
     assert scores(answer, [(0, 0), (1, answer.index("Its"))]) == (1.0, 1.0)
 
 
+def test_markers_in_one_bracket_are_no_numbers_of_the_sentence_either() -> None:
+    answer = f"{INSTALLED[:-1]} [1, 3]."
+    assert scores(answer, [(0, 0), (2, 0)]) == (1.0, 0.5)
+
+
+def test_a_marker_of_a_passage_that_was_not_given_costs_precision() -> None:
+    assert scores(f"{INSTALLED[:-1]} [9].", []) == (0.0, 0.0)
+    assert scores(f"{INSTALLED} [9]", []) == (0.0, 0.0)
+    assert scores(f"{INSTALLED[:-1]} [1, 9].", [(0, 0)]) == (1.0, 0.5)
+    quoting = [f"{INSTALLED[:-1]} [9].", *PASSAGES]
+    assert scores(f"{INSTALLED[:-1]} [9].", [(0, 0)], quoting) == (1.0, 1.0)
+
+
 def test_a_passage_cited_twice_in_a_sentence_is_one_citation() -> None:
     assert scores(INSTALLED, [(0, 0), (0, 12), (2, 4)]) == (1.0, 0.5)
 

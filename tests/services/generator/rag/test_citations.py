@@ -77,10 +77,26 @@ def test_markers_that_stand_together_are_about_the_same_sentence() -> None:
     }
 
 
-def test_a_marker_of_no_passage_is_not_believed() -> None:
-    answer = "Audit logs are kept for 47 days [9]."
-    assert [c.index for c in cite(answer, [LOGS])] == [1]
+def test_markers_in_one_bracket_are_about_the_same_sentence_too() -> None:
+    for listed in ("[1, 2]", "[1,2]", "[2; 1]"):
+        assert {c.index for c in cite(f"Audit logs exist {listed}.", [LOGS, BILLS])} == {1, 2}
+
+
+def test_a_marker_of_no_passage_bears_nothing_and_nothing_is_found_in_its_place() -> None:
+    for listed in ("[9]", "[0]", "[8, 9]"):
+        assert cite(f"Audit logs are kept for 47 days {listed}.", [LOGS]) == []
+    both = cite("Audit logs are kept for 47 days [1][9].", [LOGS])
+    assert [citation.index for citation in both] == [1]
     assert cite("[1]", [LOGS]) == []
+
+
+def test_a_reference_of_the_passage_s_own_and_an_interval_are_no_markers() -> None:
+    for own in ("[12]", "[1, 2]"):
+        quoting = passage(1, f"The ratio of hospital stays was 1.5 {own} in winter.")
+        answer = f"The ratio of hospital stays was 1.5 {own}."
+        assert [said(answer, c) for c in cite(answer, [quoting, BILLS])] == [
+            "The ratio of hospital stays was 1.5"
+        ]
 
 
 TEXT = st.text(st.sampled_from("abA9 é.,!?[]12\n'’-ßİ"), max_size=80)
