@@ -196,8 +196,8 @@ class FieldFigure(Wire):
 class Preference(Wire):
     """How often the judge preferred an arm's answer to the baseline's, asked in both orders.
 
-    ``disagreed`` of the ``ties`` are pairs where the order decided. ``p`` is an exact sign test's
-    over wins and losses.
+    ``disagreed`` of the ``ties`` are pairs where the order decided. Each repeat and training seed
+    is counted; ``p`` is a sign-flip test's of questions in their documents.
     """
 
     arm: str

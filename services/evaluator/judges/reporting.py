@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from statistics import fmean
 from typing import Protocol
-
-from scipy.stats import binomtest
 
 from services.common.contracts.evaluator import ExperimentCreate
 from services.common.contracts.generator import Condition
@@ -19,6 +18,10 @@ from services.common.contracts.judge import (
 from services.evaluator.judges.criteria import Criterion, criteria_of
 from services.evaluator.judges.field import Told, field_figure, field_warning
 from services.evaluator.judges.judgments import figure, unjudged
+from services.evaluator.statistics.clusters import by_cluster
+from services.evaluator.statistics.permutation import sign_flip_p
+
+_PERMUTATIONS, _SEED = 100_000, 0
 
 
 class Judged(Told, Protocol):
@@ -56,7 +59,7 @@ def judge_figures(
                 for arm in spec.arms
                 if (found := field_figure(arm.name, _all_of(arm.name, cells), clusters))
             ],
-            "preferences": _preferences(spec, cells) if spec.judge.pairwise else [],
+            "preferences": _preferences(spec, cells, clusters) if spec.judge.pairwise else [],
         }
     )
 
@@ -87,23 +90,34 @@ def _of(answer: Judged, criterion: Criterion, ask: JudgeAsk) -> Judgment | None:
     return answer.judgments.get(criterion.name)
 
 
-def _preferences(spec: ExperimentCreate, cells: Cells) -> list[Preference]:
+def _preferences(
+    spec: ExperimentCreate, cells: Cells, clusters: Mapping[str, str]
+) -> list[Preference]:
     found: list[Preference] = []
     for arm, condition in product(spec.arms, spec.conditions):
         told = [
-            answer.preference
+            (answer.item_id, answer.preference)
             for answer in cells.get((arm.name, condition), ())
             if answer.preference is not None
         ]
         if told:
-            found.append(preference_of(told, arm.name, spec.baseline, condition))
+            found.append(preference_of(told, clusters, arm.name, spec.baseline, condition))
     return found
 
 
 def preference_of(
-    told: Sequence[Preferred], arm: str, baseline: str, condition: Condition
+    by_item: Sequence[tuple[str, Preferred]],
+    clusters: Mapping[str, str],
+    arm: str,
+    baseline: str,
+    condition: Condition,
 ) -> Preference:
-    """Wins and losses with an exact two-sided sign test's p; ties are left out of it."""
+    """Wins and losses, of every repeat and training seed; ``clusters`` are the documents by item.
+
+    p is of the questions: what was said of one again and again is one mean, and the signs of a
+    document's questions are flipped together. A tie is halfway between a win and a loss.
+    """
+    told = [preferred for _, preferred in by_item]
     wins = sum(one.better == "arm" for one in told)
     losses = sum(one.better == "baseline" for one in told)
     unscored = sum(one.error is not None for one in told)
@@ -116,8 +130,20 @@ def preference_of(
         ties=len(told) - wins - losses - unscored,
         disagreed=sum(one.disagreed for one in told),
         unscored=unscored,
-        p=float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
+        p=_p(by_item, clusters),
     )
+
+
+def _p(by_item: Sequence[tuple[str, Preferred]], clusters: Mapping[str, str]) -> float:
+    leanings: dict[str, list[int]] = {}
+    for item, one in by_item:
+        if one.error is None:
+            leaning = (one.better == "arm") - (one.better == "baseline")
+            leanings.setdefault(item, []).append(leaning)
+    if not leanings:
+        return 1.0
+    data = by_cluster([fmean(one) for one in leanings.values()], [clusters[i] for i in leanings])
+    return sign_flip_p(data, permutations=_PERMUTATIONS, seed=_SEED)
 
 
 def judge_warnings(judge: ReportJudge | None, spec: ExperimentCreate) -> list[str]:
