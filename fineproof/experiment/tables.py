@@ -53,7 +53,9 @@ def _judge(judge: ReportJudge) -> str:
         f"by {one.metric} τ-b {_value(one.tau_b)}, AUC {_value(one.auc)}"
         for one in judge.qualification.figures
     )
+    failed = ", ".join(judge.qualification.failed)
     passed = "passed its exam" if judge.decides else "did not pass its exam"
+    passed += f", but not by {failed}" if judge.decides and failed else ""
     return f"[dim]{judge.model} as a judge {passed}{': ' if told else ''}{told}[/dim]"
 
 

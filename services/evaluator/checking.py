@@ -57,7 +57,7 @@ async def check(ask: ExperimentCreate, peers: Peers, *, embeds: bool = True) -> 
 def _check_metrics(ask: ExperimentCreate) -> None:
     if ask.judge is not None:
         _check_judged(ask.judge)
-    _check_able(ask.metrics, metrics_of(ask, trusted=True), "metrics")
+    _check_able(ask.metrics, metrics_of(ask), "metrics")
     if ask.forgetting is not None:
         _check_able(ask.forgetting.metrics, METRICS, "forgetting.metrics")
 

@@ -61,7 +61,7 @@ def render_markdown(report: Report) -> str:
 def _context(report: Report) -> dict[str, Any]:
     return {
         "report": report,
-        "metrics": metrics_of(report.spec, trusted=False),
+        "metrics": metrics_of(report.spec),
         "causes": get_args(Cause),
         "colours": COLOURS,
         "tables": [(condition, _rows(report, condition)) for condition in report.conditions],

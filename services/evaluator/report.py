@@ -24,7 +24,7 @@ from services.evaluator.interaction import differences_in_differences
 from services.evaluator.judges.reporting import judge_figures, judge_warnings
 from services.evaluator.leaks import training_warnings
 from services.evaluator.metrics import Metric
-from services.evaluator.metrics.judged import deciding, metrics_of
+from services.evaluator.metrics.judged import deciding, distrusted_of, metrics_of
 from services.evaluator.metrics.retrieval import DEPTH, Ranked, quality
 from services.evaluator.scores import Scores, ScoreTable
 from services.evaluator.sizes import size_curves
@@ -83,9 +83,9 @@ class Measured:
 
 def build_report(measured: Measured) -> Report:
     table = table_of(measured)
-    trusted = measured.judge is not None and measured.judge.decides
-    metrics = metrics_of(measured.spec, trusted=trusted)
-    primary = deciding(measured.spec, trusted=trusted)
+    distrusted = distrusted_of(measured.spec, measured.judge)
+    metrics = metrics_of(measured.spec, distrusted=distrusted)
+    primary = deciding(measured.spec, distrusted=distrusted)
     spec = measured.spec.model_copy(update={"metrics": primary})
     compared, averages = comparisons(table, spec, metrics), means(table, spec, metrics)
     clusters = {item.item_id: item.cluster for item in measured.items}

@@ -106,13 +106,15 @@ class JudgeAsk(Ask):
 
 
 class Qualification(Wire):
-    """Whether a judge may decide, found by its exam. ``judge_sha256`` is over the model, its
+    """Whether a judge may decide, found by its exam: by all metrics but those it ``failed``, and
+    ``qualified`` while there are others. ``judge_sha256`` is over the model, its
     adapter, the prompts with their steps, and how it is sampled; ``exam_sha256`` over the answers
     it graded. ``same_as`` names what had the same judge sit the same exam before, whose ``figures``
     these are."""
 
     judge_sha256: str
     qualified: bool
+    failed: list[str] = Field(default_factory=list)
     reasons: list[str] = Field(default_factory=list)
     exam_sha256: str | None = None
     same_as: str | None = None
@@ -212,8 +214,8 @@ class Preference(Wire):
 
 
 class ReportJudge(Wire):
-    """The judge of an experiment. ``decides`` is false for one that did not pass its exam; then
-    ``stand_in`` decided in place of its metrics."""
+    """The judge of an experiment. ``decides`` is false for one that passed its exam by no
+    metric. ``stand_in`` decided in place of those that it failed."""
 
     model: str
     adapter_sha256: str | None

@@ -18,6 +18,7 @@ from services.common.contracts.judge import (
 from services.evaluator.judges.criteria import Criterion, criteria_of
 from services.evaluator.judges.field import Told, field_figure, field_warning
 from services.evaluator.judges.judgments import figure, unjudged
+from services.evaluator.metrics.judged import distrusted_of
 from services.evaluator.statistics.clusters import by_cluster
 from services.evaluator.statistics.permutation import sign_flip_p
 
@@ -151,13 +152,16 @@ def judge_warnings(judge: ReportJudge | None, spec: ExperimentCreate) -> list[st
     if judge is None or spec.judge is None:
         return []
     found: list[str] = []
-    if not judge.decides:
+    failed = distrusted_of(spec, judge)
+    if failed:
         why = " ".join(judge.qualification.reasons)
-        held = [name for name in spec.metrics if name in spec.judge.names]
-        shown = spec.judge.score_unqualified
+        names = [name for name in spec.judge.names if name in failed]
+        by = f" by {', '.join(names)}" if judge.decides else ""
+        held = [name for name in spec.metrics if name in failed]
+        shown = judge.decides or spec.judge.score_unqualified
         done = "its scores are shown and decide nothing" if shown else "it was not let score"
         instead = f"; {judge.stand_in} decides in place of {', '.join(held)}" if held else ""
-        found.append(f"Judge {judge.model} is not qualified: {done}{instead}. {why}".rstrip())
+        found.append(f"Judge {judge.model} is not qualified{by}: {done}{instead}. {why}".rstrip())
     least = spec.judge.bar.auc
     found += [said for one in judge.field if (said := field_warning(one, least)) is not None]
     return found + [

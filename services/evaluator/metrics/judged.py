@@ -1,10 +1,10 @@
 """The metrics of one specification: the reference metrics, and what its judge scores."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from services.common.contracts.evaluator import ExperimentCreate
-from services.common.contracts.judge import JudgeAsk
+from services.common.contracts.judge import JudgeAsk, ReportJudge
 from services.common.contracts.specification import StatisticsAsk
 from services.evaluator.judges.criteria import Criterion, criteria_of
 from services.evaluator.metrics import METRICS, Metric
@@ -17,7 +17,7 @@ def _scale(criterion: Criterion, margin: float) -> Scale:
     return replace(scale, margin=margin * scale.width / ONE_TO_FIVE.width)
 
 
-def judged_metrics(ask: JudgeAsk, *, trusted: bool) -> dict[str, Metric]:
+def judged_metrics(ask: JudgeAsk, *, distrusted: Collection[str]) -> dict[str, Metric]:
     return {
         criterion.name: Metric(
             criterion.name,
@@ -25,17 +25,26 @@ def judged_metrics(ask: JudgeAsk, *, trusted: bool) -> dict[str, Metric]:
             f"the judge's mean score, {criterion.lowest} to {criterion.highest}: {criterion.text}",
             scale="judged",
             judged=_scale(criterion, ask.margin),
-            trusted=trusted,
+            trusted=criterion.name not in distrusted,
         )
         for criterion in criteria_of(ask)
     }
 
 
-def metrics_of(spec: ExperimentCreate, *, trusted: bool) -> Mapping[str, Metric]:
-    """By name; ``trusted`` says whether the judge passed its exam."""
+def metrics_of(spec: ExperimentCreate, *, distrusted: Collection[str] = ()) -> Mapping[str, Metric]:
+    """By name; the judge did not pass its exam by those that are ``distrusted``."""
     if spec.judge is None:
         return METRICS
-    return {**METRICS, **judged_metrics(spec.judge, trusted=trusted)}
+    return {**METRICS, **judged_metrics(spec.judge, distrusted=distrusted)}
+
+
+def distrusted_of(spec: ExperimentCreate, judge: ReportJudge | None) -> frozenset[str]:
+    """The metrics by which the judge did not pass; all of its where it was not met, or by none."""
+    if spec.judge is None:
+        return frozenset()
+    if judge is None or not judge.decides:
+        return frozenset(spec.judge.names)
+    return frozenset(judge.qualification.failed)
 
 
 def margin_of(metric: Metric, statistics: StatisticsAsk) -> float:
@@ -45,13 +54,10 @@ def margin_of(metric: Metric, statistics: StatisticsAsk) -> float:
     return statistics.margin_of(metric.name)
 
 
-def deciding(spec: ExperimentCreate, *, trusted: bool) -> list[str]:
-    """The family that decides: the metrics declared; where the judge is not trusted, its stand-in
-    in place of all that it scores."""
-    if spec.judge is None or trusted:
+def deciding(spec: ExperimentCreate, *, distrusted: Collection[str]) -> list[str]:
+    """The family that decides: the metrics declared; the judge's stand-in in place of those that
+    are ``distrusted``."""
+    kept = [name for name in spec.metrics if name not in distrusted]
+    if spec.judge is None or len(kept) == len(spec.metrics):
         return spec.metrics
-    judged = set(spec.judge.names)
-    if judged.isdisjoint(spec.metrics):
-        return spec.metrics
-    kept = [name for name in spec.metrics if name not in judged]
     return kept if spec.judge.stand_in in kept else [*kept, spec.judge.stand_in]

@@ -40,11 +40,13 @@ async def examine(run: Run, met: Judge) -> Qualification:
         await run.write(keep)
 
     sitting = await sit(met, paper, sat_for=run.experiment_id, write=run.write, told=told)
-    reasons = [reason.message for reason in shortfalls(sitting.figures, ask.bar, sitting.scales)]
+    found = shortfalls(sitting.figures, ask.bar, sitting.scales)
+    failed = list(dict.fromkeys(reason.metric for reason in found))
     return Qualification(
         judge_sha256=met.sha256,
-        qualified=not reasons,
-        reasons=reasons,
+        qualified=len(failed) < len(met.criteria),
+        failed=failed,
+        reasons=[reason.message for reason in found],
         exam_sha256=paper.sha256,
         same_as=sitting.same_as,
         figures=sitting.figures,

@@ -220,7 +220,7 @@ def _introduced(met: Judge, qualification: Qualification) -> ReportJudge:
         temperature=met.ask.temperature,
         qualification=qualification,
         decides=qualification.qualified,
-        stand_in=None if qualification.qualified else met.ask.stand_in,
+        stand_in=met.ask.stand_in if qualification.failed else None,
         criteria=met.read_out(),
         figures=[],
     )

@@ -71,7 +71,7 @@ def _report(run: Run, arms: Sequence[ProvenArm], training: Sequence[ReportTraini
     )
     report = build_report(measured)
     report.forgetting = forgotten(measured, [PanelAnswer.model_validate(one) for one in said])
-    metrics = metrics_of(run.spec, trusted=True)
+    metrics = metrics_of(run.spec)
     decide = [metrics[name] for name in report.primary_metrics]
     report.losses = attribute_losses(run, count, decide)
     report.remedies = advise(report)

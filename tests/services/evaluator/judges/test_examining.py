@@ -4,7 +4,7 @@ from typing import Any
 
 from services.common.contracts.evaluator import Report
 from tests.services.evaluator.conftest import DOCUMENTS, PER_DOCUMENT, Bench
-from tests.services.evaluator.judges.fake import FakeJudge, quoted
+from tests.services.evaluator.judges.fake import FakeJudge, agreeing, quoted
 from tests.services.evaluator.world import BASE
 
 JUDGE: dict[str, Any] = {"model": BASE, "metrics": ["accuracy"], "runs": 2, "seed": 3}
@@ -49,6 +49,25 @@ async def test_a_judge_that_fails_its_exam_says_so_in_figures_and_its_stand_in_d
     assert report.judge.qualification.figures[0].kinds[0].answers == 20
     html = bench.artifacts.read_bytes("experiments/exp_1/report.html").decode()
     assert "rank agreement" in html
+
+
+async def test_a_judge_decides_by_what_it_passes_and_a_rubric_of_another_kind_takes_nothing_from_it(
+    bench: Bench,
+) -> None:
+    bench.world.judge = FakeJudge(opinion=lambda p: 4 if "Is it polite?" in p else agreeing(p))
+    tone = {"name": "tone", "criterion": "Is it polite?", "steps": ["Listen."]}
+    report = await measured(bench, "exp_1", rubrics=[tone], metrics=["accuracy"])
+    assert report.judge is not None
+    assert (report.judge.decides, report.judge.qualification.failed) == (True, ["tone"])
+    assert report.primary_metrics == ["accuracy"]
+    verdicts = {one.metric: one.note for one in report.comparisons}
+    assert "exam" in str(verdicts["tone"])
+    assert "exam" not in str(verdicts["accuracy"])
+    (said,) = [text for text in report.warnings if "not qualified" in text]
+    assert "not qualified by tone: its scores are shown and decide nothing. tone:" in said
+    for name in ("report.md", "report.html"):
+        text = bench.artifacts.read_bytes(f"experiments/exp_1/{name}").decode()
+        assert "by tone: these are shown and decide nothing." in text
 
 
 async def test_one_that_fails_may_be_kept_from_scoring(bench: Bench) -> None:
