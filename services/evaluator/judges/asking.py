@@ -53,7 +53,7 @@ class Sheet:
 
     def request(self, model: str, manner: Manner) -> Json:
         """What is asked, as if the server could do all runs at once: its hash is the cache's."""
-        return {
+        asked = {
             "model": model,
             "messages": self.messages,
             "n": self.runs,
@@ -62,6 +62,9 @@ class Sheet:
             "seed": self.seed,
             **constrained(manner, self.options),
         }
+        # Models that reason refuse to be told even what they do anyway.
+        told = {"top_p", "temperature"} if self.temperature == 1 else {"top_p"}
+        return {k: v for k, v in asked.items() if not manner.reasons or k not in told}
 
 
 async def fill_in(

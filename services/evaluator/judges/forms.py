@@ -19,11 +19,13 @@ Constraint = Literal["choice", "schema", "none"]
 @dataclass(frozen=True)
 class Manner:
     """``choice`` is vLLM's own constraint, of one token; ``schema`` OpenAI's JSON schema. ``many``:
-    all runs in one request, which costs one prefill; ``logprobs``: probabilities are told."""
+    all runs in one request, which costs one prefill; ``logprobs``: probabilities are told.
+    ``reasons``: it thinks before it answers, as models of OpenAI's that refuse ``max_tokens``."""
 
     constraint: Constraint
     many: bool
     logprobs: bool
+    reasons: bool = False
 
 
 MANNERS = (
@@ -33,10 +35,22 @@ MANNERS = (
     Manner("schema", many=False, logprobs=False),
     Manner("none", many=True, logprobs=True),
     Manner("none", many=False, logprobs=False),
+    Manner("schema", many=True, logprobs=False, reasons=True),
+    Manner("schema", many=False, logprobs=False, reasons=True),
+    Manner("none", many=False, logprobs=False, reasons=True),
 )
+
+_ROOM_TO_REASON = 4_096  # tokens
 
 _MOST_LOGPROBS = 20  # a token, by OpenAI's API
 _LIKELY = 0.5  # probability the scores must have together where nothing holds the judge to them
+
+
+def limit(manner: Manner, tokens: int) -> Json:
+    """The part of a request that allows so many tokens of an answer."""
+    if manner.reasons:
+        return {"max_completion_tokens": tokens + _ROOM_TO_REASON}
+    return {"max_tokens": tokens}
 
 
 def constrained(manner: Manner, options: Sequence[str]) -> Json:
@@ -46,7 +60,7 @@ def constrained(manner: Manner, options: Sequence[str]) -> Json:
         few = manner.constraint == "choice" and len(options) <= _MOST_LOGPROBS
         asked = {"logprobs": True, "top_logprobs": len(options) if few else _MOST_LOGPROBS}
     if manner.constraint == "choice":
-        return asked | {"structured_outputs": {"choice": list(options)}, "max_tokens": 1}
+        return asked | {"structured_outputs": {"choice": list(options)}, **limit(manner, 1)}
     if manner.constraint == "schema":
         digits = all(option.isdigit() for option in options)
         score: Json = (
@@ -63,9 +77,9 @@ def constrained(manner: Manner, options: Sequence[str]) -> Json:
         named = {"name": "form", "strict": True, "schema": schema}
         return asked | {
             "response_format": {"type": "json_schema", "json_schema": named},
-            "max_tokens": 32,
+            **limit(manner, 32),
         }
-    return asked | {"max_tokens": 16}
+    return asked | limit(manner, 16)
 
 
 _FORM = re.compile(

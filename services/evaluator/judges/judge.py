@@ -60,7 +60,10 @@ class Judge:
             "prompts_sha256": prompts.prompts_sha256(),
             "criteria": [one.model_dump(exclude={"generated"}) for one in self.read_out()],
             "sees": [criterion.sees for criterion in self.criteria],
-            "manner": [self.manner.constraint, self.manner.many, self.manner.logprobs],
+            "manner": [
+                *(self.manner.constraint, self.manner.many, self.manner.logprobs),
+                *(["reasons"] if self.manner.reasons else []),
+            ],
             "sampling": [self.ask.runs, self.ask.temperature, self.ask.seed],
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
@@ -106,10 +109,12 @@ class Judge:
         """Of each subject's answer, an arm's, and another, the baseline's, which is better.
 
         Asked in both orders, the most likely choice of each: models favour a place (Zheng et al.
-        2023). Where the orders disagree it is a tie.
+        2023). Where the orders disagree it is a tie. One that reasons is sampled: it has no other
+        temperature than 1.
         """
+        temperature = 1.0 if self.manner.reasons else 0.0
         sheets = [
-            Sheet(prompts.preference(subject, *order), PREFERENCES, 1, 0.0, self.ask.seed)
+            Sheet(prompts.preference(subject, *order), PREFERENCES, 1, temperature, self.ask.seed)
             for subject, other in pairs
             for order in ((subject.answer, other), (other, subject.answer))
         ]

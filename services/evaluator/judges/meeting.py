@@ -10,13 +10,14 @@ from services.evaluator.cache import ServedBy, key_of
 from services.evaluator.judges import prompts
 from services.evaluator.judges.asking import Asking, Sheet, fill_in, said
 from services.evaluator.judges.criteria import BUILT_IN, Criterion, criteria_of
-from services.evaluator.judges.forms import MANNERS, Manner, read
+from services.evaluator.judges.forms import MANNERS, Manner, limit, read
 from services.evaluator.judges.judge import Judge
 from services.evaluator.judges.memory import Memory
 from services.evaluator.judges.prompts import Subject
 from services.evaluator.peers import patiently
 
 _STEP_TOKENS = 256
+_MISNAMED = "max_tokens"  # what models that reason refuse, by this name
 _TRIED_WITH = Subject(question="What is two plus two?", reference="Four.", answer="It is four.")
 
 
@@ -27,7 +28,7 @@ async def meet(ask: JudgeAsk, asking: Asking, memory: Memory) -> Judge:
     manner, served_by = await _try_out(ask, asking)
     declared = criteria_of(ask)
     written = await asyncio.gather(
-        *(_steps_of(criterion, ask, asking, memory, served_by) for criterion in declared)
+        *(_steps_of(criterion, ask, asking, memory, manner, served_by) for criterion in declared)
     )
     return Judge(
         ask=ask,
@@ -56,9 +57,12 @@ async def _try_out(ask: JudgeAsk, asking: Asking) -> tuple[Manner, ServedBy]:
     """The first manner in which the judge fills in a form, tried anew by each worker: it is one
     short request, and says whose weights answer."""
     refused: InvalidRequest | None = None
+    may_reason = False
     last: tuple[Manner, ServedBy] | None = None
     accuracy = BUILT_IN["accuracy"]
     for manner in MANNERS:
+        if manner.reasons and not may_reason:
+            continue
         options = tuple(str(score) for score in accuracy.scores)
         sheet = Sheet(
             prompts.form(accuracy, (), _TRIED_WITH),
@@ -73,6 +77,7 @@ async def _try_out(ask: JudgeAsk, asking: Asking) -> tuple[Manner, ServedBy]:
             raise
         except InvalidRequest as error:
             refused = error
+            may_reason = may_reason or _MISNAMED in f"{error.param} {error.message}"
             continue
         last = manner, served_by
         if any(read(text, options) for text in reply["forms"]):
@@ -83,7 +88,12 @@ async def _try_out(ask: JudgeAsk, asking: Asking) -> tuple[Manner, ServedBy]:
 
 
 async def _steps_of(
-    criterion: Criterion, ask: JudgeAsk, asking: Asking, memory: Memory, served_by: ServedBy
+    criterion: Criterion,
+    ask: JudgeAsk,
+    asking: Asking,
+    memory: Memory,
+    manner: Manner,
+    served_by: ServedBy,
 ) -> tuple[str, ...]:
     """What the judge writes where no steps are declared, asked once; empty where it writes none:
     one that was taught to score says a number here too."""
@@ -92,8 +102,8 @@ async def _steps_of(
     request = {
         "model": ask.model,
         "messages": prompts.steps(criterion),
-        "temperature": 0.0,
-        "max_tokens": _STEP_TOKENS,
+        **({} if manner.reasons else {"temperature": 0.0}),
+        **limit(manner, _STEP_TOKENS),
         "seed": ask.seed,
     }
     key = key_of(request, served_by)

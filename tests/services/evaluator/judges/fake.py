@@ -44,7 +44,8 @@ class FakeJudge:
     numbers), ``refused``. They last for ``times`` requests.
 
     It ignores n with ``one_by_one``, refuses it with ``one_only``, and knows the constraints
-    ``knows`` and log-probabilities where it ``tells``. Requests wait while ``hold`` is clear.
+    ``knows`` and log-probabilities where it ``tells``. With ``reasons`` it refuses what OpenAI's
+    models that reason refuse. Requests wait while ``hold`` is clear.
     """
 
     opinion: Callable[[str], int | str] = agreeing
@@ -58,6 +59,7 @@ class FakeJudge:
     one_only: bool = False
     knows: frozenset[str] = frozenset({"structured_outputs", "response_format"})
     tells: bool = True
+    reasons: bool = False
     adapter_sha256: str | None = None
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -109,6 +111,8 @@ class FakeJudge:
             return _error(400, "n must be 1.")
         if not self.tells and body.get("logprobs"):
             return _error(400, "logprobs are not supported with this model.")
+        if self.reasons:
+            return _unsupported(body)
         return None
 
     def _completion(self, body: dict[str, Any], prompt: str, fault: str | None) -> dict[str, Any]:
@@ -146,6 +150,16 @@ class FakeJudge:
         if fault in odd:
             return odd[fault]
         return json.dumps({"score": score}) if "response_format" in body else str(score)
+
+
+def _unsupported(body: dict[str, Any]) -> Response | None:
+    for name in ("max_tokens", "top_p", "logprobs"):
+        if name in body:
+            return _error(400, f"Unsupported parameter: '{name}' is not supported with this model.")
+    if body.get("temperature", 1) != 1:
+        return _error(400, "Unsupported value: 'temperature' does not support 0.0 with this model.")
+    short = body.get("max_completion_tokens", 10_000) < 1_000
+    return _error(400, "Nothing is left after reasoning.") if short else None
 
 
 def is_form(prompt: str) -> bool:

@@ -156,6 +156,29 @@ async def test_a_judge_is_asked_in_the_best_manner_its_server_takes(
     assert (right.weighted is not None) == logprobs
 
 
+@pytest.mark.parametrize(("knows", "constraint"), [({"response_format"}, "schema"), ({}, "none")])
+async def test_a_judge_that_reasons_is_given_room_and_asked_for_nothing_it_refuses(
+    met: Meet, fake: FakeJudge, knows: set[str], constraint: str
+) -> None:
+    fake.reasons, fake.knows = True, frozenset(knows)
+    judge = await met(metrics=["accuracy"])
+    assert (judge.manner.constraint, judge.manner.reasons) == (constraint, True)
+    assert judge.criteria[0].steps == tuple(STEPS_READ)
+    right, wrong = await judge.score(forms(judge, RIGHT, WRONG))
+    assert (right.mean, wrong.mean, right.weighted, right.runs) == (5.0, 1.0, None, 10)
+    (preferred,) = await judge.prefer([(RIGHT, "Oslo.")])
+    assert preferred.better == "baseline"
+
+
+async def test_a_judge_that_takes_max_tokens_is_never_asked_to_reason(
+    met: Meet, fake: FakeJudge
+) -> None:
+    fake.opinion = lambda _: "I would rather talk."
+    judge = await met(metrics=["accuracy"], steps={"accuracy": ["Look."]})
+    assert not judge.manner.reasons
+    assert not any("max_completion_tokens" in body for body in fake.bodies)
+
+
 async def test_a_judge_that_cannot_be_asked_at_all_says_why(met: Meet, fake: FakeJudge) -> None:
     fake.fault = "refused"
     with pytest.raises(FineproofError, match="too long"):
