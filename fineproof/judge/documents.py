@@ -6,6 +6,7 @@ from pathlib import Path
 from fineproof.data.documents import Corpus, Row
 from fineproof.data.reading import PAIR, dumped, rows
 from fineproof.errors import UserError
+from services.common.text import comparable
 
 NAMED = 3
 
@@ -25,10 +26,14 @@ def questions(folder: Path, name: str, corpus: Corpus) -> list[Row]:
 
 def keep_apart(train: Iterable[Row], test: Iterable[Row], corpus: Corpus) -> None:
     """Refuse training questions about a document, or in the words, of a test question."""
-    held_out = [(row, corpus.documents_of(row), _words(row)) for row in test]
-    documents = {document for _, found, _ in held_out for document in found}
-    asked = {words for _, _, words in held_out}
-    shared = [row for row in train if corpus.documents_of(row) & documents or _words(row) in asked]
+    held_out = list(test)
+    documents = {document for row in held_out for document in corpus.documents_of(row)}
+    asked = {comparable(row["question"]) for row in held_out}
+    shared = [
+        row
+        for row in train
+        if corpus.documents_of(row) & documents or comparable(row["question"]) in asked
+    ]
     if shared:
         names = ", ".join(str(row["id"]) for row in shared[:NAMED])
         more = f" and {len(shared) - NAMED} more" if len(shared) > NAMED else ""
@@ -43,7 +48,3 @@ def write_rows(rows: Iterable[Row], target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("".join(map(dumped, rows)))
     return target
-
-
-def _words(row: Row) -> str:
-    return " ".join(str(row["question"]).lower().split())

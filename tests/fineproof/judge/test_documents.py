@@ -48,8 +48,9 @@ def test_a_question_that_is_asked_in_the_test_is_refused_whatever_it_is_about(
     tmp_path: Path,
 ) -> None:
     corpus = Corpus.read(folder(tmp_path, corpus=CORPUS))
-    with pytest.raises(UserError, match="asked"):
-        keep_apart([row(1, "p1", question="what  is 2?")], [row(2, "p2")], corpus)
+    for question in ("What  is 2?", "what is 2", 'What is "2"?'):
+        with pytest.raises(UserError, match="asked"):
+            keep_apart([row(1, "p1", question=question)], [row(2, "p2")], corpus)
 
 
 def test_a_folder_without_a_corpus_has_its_evidence_for_documents(tmp_path: Path) -> None:
