@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fineproof.data.documents import document_of
 from fineproof.data.reading import CORPUS, PAIR, PASSAGE, TRAIN, Line, lines, need_folder, sha256_of
 from services.common.text import comparable
 
@@ -100,7 +101,7 @@ def _corpus(folder: Path, found: Findings, advance: Callable[[int], None]) -> di
     texts: dict[int, int] = {}
     repeated: list[int] = []
     for line in _read(folder / CORPUS, PASSAGE, found, advance):
-        documents[line.row["id"]] = line.row.get("doc_id") or line.row["id"]
+        documents[line.row["id"]] = document_of(line.row)
         if texts.setdefault(hash(line.row["text"]), line.number) != line.number:
             repeated.append(line.number)
     if repeated:

@@ -10,10 +10,15 @@ from fineproof.data.reading import CORPUS, PASSAGE, rows
 Row = dict[str, Any]
 
 
+def document_of(passage: Row) -> str:
+    """The document that a row of the corpus belongs to: the one it names, else the one it has its
+    title of, else itself."""
+    return str(passage.get("doc_id") or passage.get("title") or passage["id"])
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """Which document each passage belongs to: the one it names, else the one it has its title of,
-    else itself."""
+    """Which document each passage belongs to, by the passage's id."""
 
     documents: Mapping[str, str]
 
@@ -23,12 +28,7 @@ class Corpus:
         path = folder / CORPUS
         if not path.is_file():
             return cls({})
-        return cls(
-            {
-                row["id"]: str(row.get("doc_id") or row.get("title") or row["id"])
-                for row in rows(path, PASSAGE)
-            }
-        )
+        return cls({row["id"]: document_of(row) for row in rows(path, PASSAGE)})
 
     def documents_of(self, row: Row) -> set[str]:
         """All documents that a question is about, by its own word or by its evidence."""

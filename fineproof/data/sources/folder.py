@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from fineproof.data.documents import document_of
 from fineproof.data.example import Example, Passage
 from fineproof.data.reading import CORPUS, PAIR, PASSAGE, TEST, TRAIN, need_folder, rows
 
@@ -30,9 +31,7 @@ class Folder:
         """The corpus by id."""
         need_folder(self.path)
         return {
-            row["id"]: Passage(
-                row["id"], row["text"], row.get("title") or "", row.get("doc_id") or row["id"]
-            )
+            row["id"]: Passage(row["id"], row["text"], row.get("title") or "", document_of(row))
             for row in rows(self.path / CORPUS, PASSAGE)
         }
 

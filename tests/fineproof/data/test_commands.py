@@ -218,6 +218,21 @@ def test_an_audit_finds_the_test_in_the_training_data(tmp_path: Path) -> None:
     assert "question, exact (1.00): train t1, test q1: Who is it?" in spoken
 
 
+def test_passages_of_one_title_are_one_document_to_all_that_look_at_a_folder(
+    tmp_path: Path,
+) -> None:
+    titled = [{"id": f"p{n}", "title": "One", "text": f"Text {n} of it."} for n in range(2)]
+    write(tmp_path / "corpus.jsonl", titled)
+    for name, question, gold in (("train", "First thing?", "p0"), ("test", "Other matter?", "p1")):
+        row = {"id": name, "question": question, "answer": "it", "evidence_ids": [gold]}
+        write(tmp_path / f"{name}.jsonl", [row])
+    assert "1 of its documents are in train.jsonl too" in invoke("check", tmp_path).output
+    found = json.loads(invoke("audit", tmp_path, "--json").stdout)
+    assert found["test.jsonl"]["documents"] == 1
+    made = invoke("prepare", tmp_path, tmp_path / "out", "--pairs", 1, "--items", 1)
+    assert made.exit_code != 0
+
+
 def test_an_audit_of_a_clean_folder_says_so(tmp_path: Path) -> None:
     assert (
         "Nothing of the test is in the training data." in invoke("audit", folder(tmp_path)).stdout
