@@ -19,6 +19,8 @@ def _flat(value: Any) -> Any:
         return []
     if isinstance(value, list):
         return [leaf for part in value for leaf in _flat(part)]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [str(value)]
     if isinstance(value, str):
         return [leaf for part in value.split(";") if (leaf := part.strip())]
     return [value]
@@ -26,6 +28,13 @@ def _flat(value: Any) -> Any:
 
 def _listed(value: Any) -> Any:
     return [] if value is None else value
+
+
+def _said(value: Any) -> Any:
+    """An empty one would have an empty answer right."""
+    if not isinstance(value, list):
+        return _listed(value)
+    return [one for one in value if not isinstance(one, str) or one.strip()]
 
 
 _NO_NUL = r"^[^\x00]*$"
@@ -49,8 +58,8 @@ class ItemLine(BaseModel):
     question: Annotated[str, Field(min_length=1, max_length=20_000, pattern=_NO_NUL)]
     answer: Annotated[str, Field(min_length=1, max_length=100_000, pattern=_NO_NUL)]
     evidence_ids: Annotated[list[Key], BeforeValidator(_listed)] = Field(default_factory=list)
-    aliases: Annotated[list[Text], BeforeValidator(_listed)] = Field(default_factory=list)
-    alt_answers: Annotated[list[Text], BeforeValidator(_listed)] = Field(default_factory=list)
+    aliases: Annotated[list[Text], BeforeValidator(_said)] = Field(default_factory=list)
+    alt_answers: Annotated[list[Text], BeforeValidator(_said)] = Field(default_factory=list)
     exact_answer: Annotated[list[Text], BeforeValidator(_flat)] = Field(default_factory=list)
     doc_id: Key | None = None
     response: Annotated[str, Field(min_length=1, max_length=100_000, pattern=_NO_NUL)] | None = None

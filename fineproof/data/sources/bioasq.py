@@ -117,6 +117,6 @@ def _flat(value: Any) -> list[str]:
     """Years differ in how deep they nest answers and their synonyms."""
     if value is None:
         return []
-    if isinstance(value, str):
-        return [value]
+    if isinstance(value, str | int | float):
+        return [str(value)]
     return [leaf for part in value for leaf in _flat(part)]

@@ -17,7 +17,7 @@ def bioasq() -> dict[str, Any]:
                 "body": "Which gene is mutated in the invented syndrome?",
                 "documents": [f"{url}101", f"{url}102"],
                 "ideal_answer": ["The gene ABC1 is mutated.", "Mutations of ABC1 cause it."],
-                "exact_answer": [["ABC1", "abc-1"]],
+                "exact_answer": [["ABC1", "abc-1"], 5],
                 "snippets": [
                     {
                         "document": f"{url}101",

@@ -33,7 +33,7 @@ def test_bioasq_questions_come_with_their_snippets_and_all_their_answers(tmp_pat
         "doc_id": "pmid:101",
         "answer_type": "factoid",
         "alt_answers": ["Mutations of ABC1 cause it."],
-        "exact_answer": ["ABC1", "abc-1"],
+        "exact_answer": ["ABC1", "abc-1", "5"],
     }
     assert [passage.text for passage in gene.gold] == ["ABC1 was mutated in all.", "We found ABC1."]
     assert gene.documents == ("pmid:101", "pmid:102")

@@ -54,6 +54,14 @@ async def test_fields_that_data_sets_add_or_leave_empty_do_not_matter() -> None:
     assert read[1].exact_answer == ["x", "y", "z"]
 
 
+async def test_an_empty_alias_is_none_and_a_number_is_its_text() -> None:
+    row = {"id": "a", "question": "q", "answer": "a", "aliases": ["", " ", "b"]}
+    (read,) = await read_items(
+        lines(row | {"alt_answers": [""], "exact_answer": [5, [2.5, None]]}), most=10
+    )
+    assert (read.aliases, read.alt_answers, read.exact_answer) == (["b"], [], ["5", "2.5"])
+
+
 async def test_more_items_than_allowed_are_refused_at_their_line() -> None:
     rows = [{"id": str(n), "question": "q", "answer": "a"} for n in range(3)]
     with pytest.raises(InvalidRequest, match=r"Line 3 .* at most 2"):
