@@ -75,6 +75,13 @@ def _parsed(raw: bytes, needs: tuple[str, ...]) -> tuple[dict[str, Any], str | N
         return {}, "not UTF-8"
     if not isinstance(row, dict):
         return {}, "a row is a JSON object"
+    if (b"\\ud" in raw or b"\\uD" in raw) and not _is_text(row):
+        return row, "holds half a character (a lone surrogate)"
+    if any(not isinstance(key, str | int) for key in _listed(row, "evidence_ids")):
+        return row, "'evidence_ids' holds what is no id"
+    for field in ("aliases", "alt_answers"):
+        if any(not isinstance(text, str) for text in _listed(row, field)):
+            return row, f"'{field}' holds what is no text"
     _name(row)
     for field in needs:
         if not isinstance(row.get(field), str) or not row[field].strip():
@@ -85,6 +92,21 @@ def _parsed(raw: bytes, needs: tuple[str, ...]) -> tuple[dict[str, Any], str | N
         if not isinstance(row.get(field) or [], list):
             return row, f"'{field}' is not a list"
     return row, None
+
+
+def _is_text(row: dict[str, Any]) -> bool:
+    """Whether it can be written as UTF-8, as JSON's escapes of half a character cannot."""
+    try:
+        dumped(row).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _listed(row: dict[str, Any], field: str) -> list[Any]:
+    """The list that ``field`` is; none where it is another thing."""
+    found = row.get(field)
+    return found if isinstance(found, list) else []
 
 
 def _name(row: dict[str, Any]) -> None:

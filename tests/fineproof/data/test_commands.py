@@ -177,6 +177,27 @@ def test_the_check_names_file_and_line(tmp_path: Path) -> None:
     assert "problem: test.jsonl, line 4" in invoke("check", data).stdout
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"question": "What is \ud83d?"}, "holds half a character (a lone surrogate)"),
+        ({"aliases": ["\ud83d"]}, "holds half a character (a lone surrogate)"),
+        ({"alt_answers": [None]}, "'alt_answers' holds what is no text"),
+        ({"aliases": ["one", 1]}, "'aliases' holds what is no text"),
+        ({"evidence_ids": ["p1", None]}, "'evidence_ids' holds what is no id"),
+        ({"question": "What is \U0001f600?", "evidence_ids": ["p1", 5]}, None),
+    ],
+)
+def test_the_check_finds_what_no_service_takes(
+    tmp_path: Path, fields: dict[str, Any], problem: str | None
+) -> None:
+    data = folder(tmp_path)
+    with (data / "test.jsonl").open("a") as target:
+        target.write(json.dumps({"id": "q9", "question": "Q", "answer": "A"} | fields) + "\n")
+    found = json.loads(invoke("check", data, "--json").stdout)
+    assert found["problems"] == ([f"test.jsonl, line 2: {problem}."] if problem else [])
+
+
 def test_the_check_warns_of_what_is_there_twice_and_on_both_sides(tmp_path: Path) -> None:
     asked = {"question": "who is it", "answer": "Eve", "evidence_ids": ["p0", "gone"]}
     data = folder(
