@@ -154,13 +154,14 @@ def chances(text: str | None, logprobs: Any, options: Sequence[str]) -> dict[str
 
 def _place(tokens: Any, text: str, at: int) -> Any:
     """The token that is the option at character ``at``. ``LookupError`` where there is none."""
-    # Some tokenizers' first token begins with a blank that the text has not.
-    begun, at, text = "", at - (len(text) - len(text.lstrip())), text.lstrip()
+    # Told one by one, some tokenizers' tokens lose the blank they begin with; others have one more.
+    before, begun = "".join(text[:at].split()), ""
     for place in tokens:
-        begun = (begun + place["token"]).lstrip()
-        if len(begun) > at:
-            if text.startswith(begun.rstrip()) and place["token"].strip() == text[at]:
-                return place
+        token = "".join(place["token"].split())
+        if begun == before and token == text[at]:
+            return place
+        begun += token
+        if not before.startswith(begun):
             break
     raise LookupError(at)
 

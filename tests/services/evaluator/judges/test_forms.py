@@ -130,6 +130,7 @@ def test_probabilities_that_are_not_as_agreed_are_none(logprobs: Any) -> None:
         ("- Score: 4/5", ["-", " Score", ":", " "], "4"),
         ('{"score": 4}', ['{"', "score", '":', " "], "4"),
         ('{"reason": "1", "score": "4"}', ['{"reason": "', "1", '", "score', '": "'], "4"),
+        ("Score : 4", ["Score", ":"], "4"),
         ("4", [" "], "4"),
         ("4", [], " 4"),
         ("\n4\n5", ["\n"], "4"),
