@@ -15,7 +15,6 @@ from services.common.contracts.retriever import ComparisonFilter, Filter
 from services.common.errors import InvalidRequest
 from services.retriever.models import Passage
 
-MAX_DEPTH = 5
 MAX_VALUES = 500
 
 _ORDERINGS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
@@ -32,22 +31,19 @@ def where(filter_: Filter | None) -> ColumnElement[bool] | None:
         return None
     # Document ids travel as one array, however many; every other value is a parameter of its own.
     values = sum(
-        1 if asked.key == "doc_id" else len(_values(asked))
-        for asked in _comparisons(filter_, depth=1)
+        1 if asked.key == "doc_id" else len(_values(asked)) for asked in _comparisons(filter_)
     )
     if values > MAX_VALUES:
         raise _refusal(f"A filter compares with at most {MAX_VALUES} values.")
     return _condition(filter_)
 
 
-def _comparisons(filter_: Filter, *, depth: int) -> Iterator[ComparisonFilter]:
+def _comparisons(filter_: Filter) -> Iterator[ComparisonFilter]:
     if isinstance(filter_, ComparisonFilter):
         yield filter_
         return
-    if depth > MAX_DEPTH:
-        raise _refusal(f"Filters nest at most {MAX_DEPTH} deep.")
     for inner in filter_.filters:
-        yield from _comparisons(inner, depth=depth + 1)
+        yield from _comparisons(inner)
 
 
 def _condition(filter_: Filter) -> ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 T = TypeVar("T")
 
@@ -35,29 +35,40 @@ class Deleted(Wire):
     deleted: bool = True
 
 
-def _check_metadata(value: dict[str, str]) -> dict[str, str]:
-    if len(value) > 16:
+def _few_pairs(value: object) -> object:
+    # Asked first: pydantic keeps a fault for each pair, of as many as a body holds.
+    if isinstance(value, dict) and len(value) > 16:
         raise ValueError("at most 16 metadata pairs are kept")
-    for key, text in value.items():
-        if len(key) > 64 or len(text) > 512:
-            raise ValueError("metadata keys hold at most 64 characters, values at most 512")
     return value
 
 
-Metadata = Annotated[dict[str, str], AfterValidator(_check_metadata)]
+def _check_metadata(value: dict[str, str]) -> dict[str, str]:
+    for key, text in value.items():
+        if len(key) > 64 or len(text) > 512:
+            raise ValueError("metadata keys hold at most 64 characters, values at most 512")
+        try:
+            (key + text).encode()
+        except UnicodeEncodeError:
+            raise ValueError("metadata must be valid Unicode, no half of a pair") from None
+    return value
+
+
+Metadata = Annotated[dict[str, str], BeforeValidator(_few_pairs), AfterValidator(_check_metadata)]
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 ShortName = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 ]
-# Part of a peer's path: nothing that means something else in a URL, and not dots alone.
-_SEGMENT = r"[^\x00/?#%\\]"
+# Part of a peer's path: nothing that means something else in a URL or may not stand in one, and not
+# dots alone.
+_BARRED = r"\x00-\x1f\x7f/?#%\\"
+_SEGMENT = rf"[^{_BARRED}]"
 Id = Annotated[
     str,
     Field(
         min_length=1,
         max_length=200,
-        pattern=rf"^{_SEGMENT}*[^\x00/?#%\\.]{_SEGMENT}*$",
+        pattern=rf"^{_SEGMENT}*[^{_BARRED}.]{_SEGMENT}*$",
     ),
 ]
 # A caller's own id of a passage or document: a number, a path, a URL.

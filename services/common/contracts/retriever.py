@@ -174,10 +174,15 @@ class PassagesDeleted(Wire):
     deleted: int
 
 
+MAX_FILTER_DEPTH = 5
+_MAX_FILTERS = 500
+_MAX_FILTER_VALUES = 10_000
+
+
 class ComparisonFilter(Ask):
     key: Annotated[str, Field(min_length=1, max_length=64)]
     type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
-    value: str | bool | float | list[str | float]
+    value: str | bool | float | Annotated[list[str | float], Field(max_length=_MAX_FILTER_VALUES)]
 
 
 class CompoundFilter(Ask):
@@ -187,7 +192,21 @@ class CompoundFilter(Ask):
     ]
 
 
-Filter = ComparisonFilter | CompoundFilter
+def _few(value: object) -> object:
+    """The filter as it came, refused before a model is made of each of its parts."""
+    left, level = _MAX_FILTERS, [value]
+    for _ in range(MAX_FILTER_DEPTH + 1):
+        inner = [part.get("filters") for part in level if isinstance(part, dict)]
+        level = [part for parts in inner if isinstance(parts, list) for part in parts]
+        left -= len(level)
+        if left < 0:
+            raise ValueError(f"a filter holds at most {_MAX_FILTERS} others")
+        if not level:
+            return value
+    raise ValueError(f"filters nest at most {MAX_FILTER_DEPTH} deep")
+
+
+Filter = Annotated[ComparisonFilter | CompoundFilter, BeforeValidator(_few)]
 
 
 Weight = Annotated[float, Field(ge=0, le=1_000)]

@@ -115,6 +115,9 @@ REFUSED = [
     {"type": "and", "filters": [{}]},
     nested(6),
     nested(200),
+    nested(240),
+    all_of(*[all_of(*[of("lang", "eq", "en")] * 32)] * 32),
+    of("doc_id", "in", ["d"] * 10_001),
     [],
     "lang",
 ]
