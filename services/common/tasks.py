@@ -21,6 +21,7 @@ from services.common.telemetry import configure_logging
 log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 10.0
+_RAREST = 32  # sweeps between two sendings of a row that goes on waiting
 
 
 def make_celery(service: str, redis_url: str) -> Celery:
@@ -87,6 +88,27 @@ class TaskQueue:
         self._app.close()
 
 
+class Backlog:
+    """Which rows that wait are to be sent again: at once, then after 1, 2, 4 … sweeps."""
+
+    def __init__(self) -> None:
+        self._pauses: dict[tuple[str, str], tuple[int, int]] = {}  # sweeps left, of how many
+
+    def due(self, waiting: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of one sweep's rows. One that was not among the last sweep's begins anew."""
+        last, self._pauses, found = self._pauses, {}, []
+        for row in waiting:
+            left, pause = last.get(row, (0, 0))
+            if not left:
+                found.append(row)
+                left = pause = min(2 * pause or 1, _RAREST)
+            self._pauses[row] = left - 1, pause
+        return found
+
+    def forget(self) -> None:
+        self._pauses.clear()
+
+
 def prepare_worker(
     app: Celery,
     *,
@@ -98,10 +120,12 @@ def prepare_worker(
     """Give a worker JSON logs, and a sweeper that sends what ``waiting`` yields.
 
     ``waiting`` gives ``(task name, row id)`` pairs of rows nobody holds; it runs at the start and
-    every ``sweep_seconds`` in the worker's main process. With Celery's ``worker_direct`` they go to
-    this worker alone, and one not begun by the next sweep is forgotten.
+    every ``sweep_seconds`` in the worker's main process. A row that goes on waiting is sent ever
+    more rarely, lest a long queue grows by itself. With Celery's ``worker_direct`` they go to this
+    worker alone, and one not begun by the next sweep is forgotten.
     """
     stop = threading.Event()
+    backlog = Backlog()
 
     def _logs(**_: Any) -> None:
         configure_logging(f"{service}-worker", log_level)
@@ -111,11 +135,13 @@ def prepare_worker(
         options = direct if app.conf.worker_direct else {}
         while True:
             try:
-                for task, row_id in waiting():
+                found = list(waiting())
+                for task, row_id in found if app.conf.worker_direct else backlog.due(found):
                     log.info("swept", task=task, row=row_id)
                     app.send_task(task, args=[row_id], retry=False, **options)
             except Exception as error:
                 log.warning("sweep_failed", error=repr(error))
+                backlog.forget()  # what was to be sent may not have been
             if stop.wait(sweep_seconds):
                 return
 

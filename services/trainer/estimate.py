@@ -142,8 +142,11 @@ def seconds_by_flops(model: Architecture, asked: Asked, data: Data, flops: float
 
 
 def why_not(needed: Memory, available: int) -> str | None:
-    """What to change where ``needed`` is more than ``available`` bytes; None where it fits."""
-    if needed.total <= available:
+    """What to change where ``needed`` is more than ``available`` bytes; None where it fits.
+
+    0 bytes are available on a device of which nobody could say how much it has.
+    """
+    if not available or needed.total <= available:
         return None
     share = f"It would take {_gib(needed.total)} of memory; the device has {_gib(available)}."
     if needed.runtime + needed.served > available:

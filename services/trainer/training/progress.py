@@ -69,8 +69,12 @@ class StepMetrics(BaseModel):
 Line = Message | StepMetrics
 
 
-def parse(line: bytes) -> Line:
-    row = json.loads(line)
+def parse(line: bytes) -> Line | None:
+    """None of what a full disk or a host's end cut off, with whatever was written behind it."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
     kind = StepMetrics if row["kind"] == "metrics" else Message
     return kind.model_validate(row)
 
@@ -120,4 +124,5 @@ class Lines:
             block = file.read()
         whole, _, _ = block.rpartition(b"\n")
         self._offset += len(whole) + 1 if whole else 0
-        return [parse(line) for line in whole.splitlines() if line]
+        lines = [parse(line) for line in whole.splitlines() if line]
+        return [line for line in lines if line is not None]

@@ -83,6 +83,7 @@ def test_what_does_not_fit_says_what_to_change(base_model: Path) -> None:
     model = architecture(str(base_model))
     needed = memory(model, ASKED, DATA, "cpu", None)
     assert why_not(needed, needed.total) is None
+    assert why_not(needed, 0) is None, "nobody said how much the device has"
     told = [why_not(needed, size) or "" for size in (2**30, 1_350_000_000, needed.total - 1)]
     assert "choose a smaller one" in told[0]
     assert "'lora.r'" in told[1]
