@@ -65,12 +65,14 @@ class FileRead:
 @dataclass(frozen=True)
 class Result:
     """One comparison. ``base``, ``tuned`` and ``diff`` (tuned minus base) are means over the ``n``
-    items scored in both files. ``bounds`` is where ``diff`` could lie over all items in common, had
-    the unscored the worst or the best score of the scale; null where nothing is unscored."""
+    items scored in both files, of shares that pass where there is a ``threshold``. ``bounds`` is
+    where ``diff`` could lie over all items in common, had the unscored the worst or the best score
+    of the scale; null where nothing is unscored."""
 
     verdict: Verdict
     exit_code: int
     score: str
+    threshold: float | None
     base: float
     tuned: float
     diff: float
@@ -135,6 +137,7 @@ def judge(pairs: Pairs, how: How) -> Result:
         verdict=decision.verdict,
         exit_code=EXIT_CODES[decision.verdict],
         score=pairs.base.score,
+        threshold=pairs.threshold,
         base=sum(base for base, _, _ in scored) / len(scored),
         tuned=sum(tuned for _, tuned, _ in scored) / len(scored),
         diff=evidence.estimate,

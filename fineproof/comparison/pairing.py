@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fineproof.comparison import fields as typed
 from fineproof.comparison.fields import MISSING
+from fineproof.comparison.scale import scale_of
 from fineproof.comparison.sides import CLUSTERS, IDS, NONE, Ask, Opened, Row, Side, opened, read
 from fineproof.errors import UserError
 from fineproof.imports import tools
@@ -31,6 +32,7 @@ class Pairs:
     pairs: list[Pair]
     paired_by: str | None
     clustered_by: str | None
+    threshold: float | None = None
 
     @property
     def scored(self) -> list[tuple[float, float, str]]:
@@ -65,7 +67,29 @@ def pair_files(
     pairs = [_pair(left, right, number, *rows) for number, rows in enumerate(found)]
     if not any(pair.base is not None and pair.tuned is not None for pair in pairs):
         raise UserError(f"No item has a score in both files: all {len(pairs)} pairs are unscored.")
-    return Pairs(left, right, pairs, by, cluster)
+    _threshold_parts(left, right, ask)
+    return Pairs(left, right, pairs, by, cluster, ask.threshold)
+
+
+def _threshold_parts(base: Side, tuned: Side, ask: Ask) -> None:
+    """A threshold in other units than the scores' would make any two files the same.
+
+    It lies on the scale where that is known, else within what was scored; on its first step, which
+    every score passes, it would part nothing either.
+    """
+    if ask.threshold is None:
+        return
+    low, high = min(base.lowest, tuned.lowest), max(base.highest, tuned.highest)
+    scale = scale_of([low, high])
+    worst, best = (scale.high, scale.low) if ask.lower_is_better else (scale.low, scale.high)
+    if ask.passes(best, ask.threshold) and not ask.passes(worst, ask.threshold):
+        return
+    which = "every" if ask.passes(worst, ask.threshold) else "no"
+    raise UserError(
+        f"--threshold {ask.threshold:g} parts nothing: {which} score from {scale.low:g} to "
+        f"{scale.high:g} passes it, and those of both files lie from {low:g} to {high:g}. Give it "
+        "in the score's own units."
+    )
 
 
 def _id_field(before: Opened, after: Opened, ask: Ask) -> str | None:

@@ -48,6 +48,8 @@ def _lines(result: Result) -> list[tuple[str, str]]:
         ("items", _items(result)),
         ("margin", _margin(result)),
     ]
+    if result.threshold is not None:
+        found.append(("threshold", f"{result.threshold:g}; the means are shares that pass it"))
     if result.bounds is not None:
         found.append(
             (

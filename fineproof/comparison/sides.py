@@ -1,5 +1,6 @@
 """One file's scores by item: which fields were read, what was unscored, what was averaged."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -36,6 +37,13 @@ class Ask:
     lower_is_better: bool = False
     repeats: bool = False
 
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise UserError("--threshold is a number, in the score's own units.")
+
+    def passes(self, score: float, threshold: float) -> bool:
+        return score <= threshold if self.lower_is_better else score >= threshold
+
 
 @dataclass(frozen=True)
 class Row:
@@ -50,7 +58,8 @@ class Row:
 
 @dataclass
 class Side:
-    """A file as read. ``rows`` has one row an item; ``ids`` is false where items have no ids."""
+    """A file as read. ``rows`` has one row an item; all scores lay between ``lowest`` and
+    ``highest`` before a threshold made passes of them."""
 
     path: Path
     tool: str | None
@@ -61,6 +70,8 @@ class Side:
     cluster: str | None
     repeated: int = 0
     kind: Kind | None = None
+    lowest: float = math.inf
+    highest: float = -math.inf
 
     @property
     def unscored(self) -> int:
@@ -192,9 +203,10 @@ def _row(side: Side, ask: Ask, record: Record, imported: Imported) -> Row:
             f"{here}: '{side.score}' is a {kind}, on lines before it was a {side.kind}."
         )
     side.kind = kind or side.kind
-    if score is not None and ask.threshold is not None:
-        passed = score <= ask.threshold if ask.lower_is_better else score >= ask.threshold
-        score = float(passed)
+    if score is not None:
+        side.lowest, side.highest = min(side.lowest, score), max(side.highest, score)
+        if ask.threshold is not None:
+            score = float(ask.passes(score, ask.threshold))
     cluster = None
     if side.cluster is not None:
         found = typed.field(imported.fields, side.cluster)

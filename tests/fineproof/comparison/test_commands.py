@@ -29,6 +29,8 @@ def test_a_verdict_is_a_panel_or_json_and_an_exit_code(write: Write) -> None:
     assert shown.returncode == 1
     for said in ("HURTS", "−1.5", "20 clusters by doc_id", "80 paired by id", "±0.25"):
         assert said in shown.stdout
+    passing = fineproof("compare", base, tuned, "--threshold", "4")
+    assert "4; the means are shares that pass it" in passing.stdout
     told = fineproof("compare", base, tuned, "--json")
     assert told.returncode == 1
     assert json.loads(told.stdout)["verdict"] == "HURTS"

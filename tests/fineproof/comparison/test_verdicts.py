@@ -94,6 +94,24 @@ def test_lower_may_be_better(compare: Compare) -> None:
     assert passing.result["tuned"] > passing.result["base"]
 
 
+def test_a_threshold_that_parts_nothing_is_refused(compare: Compare) -> None:
+    """In other units than the scores' it would make what hurts the same."""
+    base, tuned = binary(0.8, 1), binary(0.46, 2)
+    for threshold in ("3.5", "nan", "inf", "0", "-1"):
+        told = compare(base, tuned, "--threshold", threshold)
+        assert (told.code, told.result["verdict"]) == (3, None)
+        assert "--threshold" in told.result["error"]
+    assert compare(base, tuned, "--threshold", "0.5").result["threshold"] == 0.5
+    assert compare(GOOD, POOR, "--threshold", "0.7").code == 3
+    assert compare(GOOD, POOR, "--threshold", "5", "--lower-is-better").code == 3
+    percent = [{"id": n, "score": 40 + n % 30} for n in range(60)]
+    assert compare(percent, percent, "--threshold", "55").result["base"] == 0.5
+    assert "no score from 40 to 69 passes" in compare(percent, percent, "--threshold", "70").stderr
+    assert compare(percent, percent, "--threshold", "0.5").code == 3
+    good = [row | {"score": max(row["score"], 3.6)} for row in GOOD]  # all pass, as they may
+    assert compare(good, good, "--threshold", "3.5").result["verdict"] == "EQUIVALENT"
+
+
 def test_margins_follow_the_scale_and_nothing_is_equivalent_on_an_unknown_one(
     compare: Compare,
 ) -> None:
