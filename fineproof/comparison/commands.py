@@ -31,7 +31,7 @@ def compare(
         typer.Option(
             metavar="FIELD",
             help="What pairs the items; 'none' pairs line by line.  \\[default: id, item_id or "
-            "question_id, where both files have it, else none]",
+            "question_id, which both files have; none where neither has any]",
         ),
     ] = None,
     cluster: Annotated[
@@ -39,7 +39,7 @@ def compare(
         typer.Option(
             metavar="FIELD",
             help="What items belong together by: the document they were made from. 'none': each "
-            "stands alone.  \\[default: cluster, doc_id or document_id, where both have it]",
+            "stands alone.  \\[default: cluster, doc_id or document_id, where any item has it]",
         ),
     ] = None,
     margin: Annotated[

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fineproof.comparison import fields as typed
-from fineproof.comparison.fields import MISSING
+from fineproof.comparison.items import cluster_field, id_field, settle
 from fineproof.comparison.scale import scale_of
-from fineproof.comparison.sides import CLUSTERS, IDS, NONE, Ask, Opened, Row, Side, opened, read
+from fineproof.comparison.sides import IDS, Ask, Row, Side, opened, read
 from fineproof.errors import UserError
-from fineproof.imports import tools
 
 Where = Sequence[tuple[str, str]]
 
@@ -59,9 +57,10 @@ def pair_files(
             f"{base} looks like {before.tool or 'plain JSON lines'}, {tuned} like "
             f"{after.tool or 'plain JSON lines'}; --from says how to read both."
         )
-    by, cluster = _id_field(before, after, ask), _cluster_field(before, after, ask)
-    left = read(before, ask, id_field=by, cluster_field=cluster)
-    right = read(after, ask, id_field=by, cluster_field=cluster)
+    left, right = read(before, ask), read(after, ask)
+    by, cluster = id_field(left, right, ask), cluster_field(left, right, ask)
+    for side in (left, right):
+        settle(side, ask, by=by, cluster=cluster)
     _same_kind(left, right, ask)
     found = _by_id(left, right) if by is not None else _by_position(left, right)
     pairs = [_pair(left, right, number, *rows) for number, rows in enumerate(found)]
@@ -90,31 +89,6 @@ def _threshold_parts(base: Side, tuned: Side, ask: Ask) -> None:
         f"{scale.high:g} passes it, and those of both files lie from {low:g} to {high:g}. Give it "
         "in the score's own units."
     )
-
-
-def _id_field(before: Opened, after: Opened, ask: Ask) -> str | None:
-    """The field asked for; the tool's own; else the first usual one that both files have."""
-    if ask.id is not None:
-        return None if ask.id == NONE else ask.id
-    if before.tool is not None:
-        return tools()[before.tool].id
-    return next((name for name in IDS if _have(name, before) and _have(name, after)), None)
-
-
-def _cluster_field(before: Opened, after: Opened, ask: Ask) -> str | None:
-    if ask.cluster is not None:
-        if ask.cluster == NONE:
-            return None
-        if not any(_have(ask.cluster, side) for side in (before, after)):
-            raise UserError(f"Neither file has the field '{ask.cluster}' that --cluster names.")
-        return ask.cluster
-    # Of lm-evaluation-harness doc_id is the item itself.
-    usual = CLUSTERS if before.tool is None else CLUSTERS[:1]
-    return next((name for name in usual if _have(name, before) and _have(name, after)), None)
-
-
-def _have(name: str, side: Opened) -> bool:
-    return typed.field(side.first.fields, name) is not MISSING
 
 
 def _same_kind(base: Side, tuned: Side, ask: Ask) -> None:

@@ -80,7 +80,7 @@ def _file(read: FileRead) -> str:
 
 
 def _items(result: Result) -> str:
-    paired = f"by {result.paired_by}" if result.paired_by else "line by line, having no ids"
+    paired = f"by {result.paired_by}" if result.paired_by else "line by line"
     clusters = (
         f"{result.clusters} clusters by {result.clustered_by}"
         if result.clustered_by

@@ -41,8 +41,31 @@ class Ask:
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise UserError("--threshold is a number, in the score's own units.")
 
+    def ids(self, tool: str | None) -> tuple[str, ...]:
+        """Fields that may name an item: the one asked for; the tool's own; else the usual ones."""
+        if self.id is not None:
+            return () if self.id == NONE else (self.id,)
+        return IDS if tool is None else (tools()[tool].id,)
+
+    def clusters(self, tool: str | None) -> tuple[str, ...]:
+        if self.cluster is not None:
+            return () if self.cluster == NONE else (self.cluster,)
+        return CLUSTERS if tool is None else CLUSTERS[:1]  # lm-eval's doc_id is the item itself
+
     def passes(self, score: float, threshold: float) -> bool:
         return score <= threshold if self.lower_is_better else score >= threshold
+
+
+@dataclass(frozen=True)
+class Line:
+    """A record; ``score`` None is unscored. ``ids`` and ``clusters`` hold, of the fields that could
+    name its item and what it belongs to, those it has."""
+
+    place: str
+    score: float | None
+    ids: dict[str, Any]
+    clusters: dict[str, Any]
+    witness: Any
 
 
 @dataclass(frozen=True)
@@ -58,16 +81,16 @@ class Row:
 
 @dataclass
 class Side:
-    """A file as read. ``rows`` has one row an item; all scores lay between ``lowest`` and
-    ``highest`` before a threshold made passes of them."""
+    """A file as read, line by line, and once it is known what names its items, in ``rows``, one an
+    item. All scores lay between ``lowest`` and ``highest`` before a threshold made passes of them.
+    """
 
     path: Path
     tool: str | None
-    rows: list[Row]
-    lines: int
     score: str
-    id: str | None
-    cluster: str | None
+    seen: dict[str, set[str]]
+    lines: list[Line] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     repeated: int = 0
     kind: Kind | None = None
     lowest: float = math.inf
@@ -150,29 +173,12 @@ def _is(value: Any, text: str) -> bool:
     return value is not MISSING and str(value) == text
 
 
-def read(source: Opened, ask: Ask, *, id_field: str | None, cluster_field: str | None) -> Side:
-    """All rows of a file. :class:`UserError` names the line of what is no score, id or cluster."""
-    path, name = source.path, _score_field(source, ask)
-    side = Side(path, source.tool, [], 0, name, id_field, cluster_field)
-    groups: dict[str, list[Row]] = {}
-    repeated: list[Row] | None = None
+def read(source: Opened, ask: Ask) -> Side:
+    """All lines of a file. :class:`UserError` names the line of what is no score."""
+    side = Side(source.path, source.tool, _score_field(source, ask), source.seen)
     for record, imported in source.records:
-        side.lines += 1
-        row = _row(side, ask, record, imported)
+        side.lines.append(_line(side, ask, record, imported))
         _notice(source, imported)
-        if row.id is None:
-            side.rows.append(row)
-            continue
-        group = groups.setdefault(row.id, [])
-        group.append(row)
-        if len(group) == 2:
-            repeated = repeated or group
-    # Told at the end: by then it is known what tells several runs in one file apart.
-    if repeated is not None and not ask.repeats:
-        raise _repeated(source, repeated)
-    if id_field is not None:
-        side.rows = [_averaged(path, group) for group in groups.values()]
-        side.repeated = sum(len(group) > 1 for group in groups.values())
     return side
 
 
@@ -187,7 +193,7 @@ def _score_field(source: Opened, ask: Ask) -> str:
     raise UserError(f"{source.path} has several scores; choose one by --score: {', '.join(names)}.")
 
 
-def _row(side: Side, ask: Ask, record: Record, imported: Imported) -> Row:
+def _line(side: Side, ask: Ask, record: Record, imported: Imported) -> Line:
     here = f"{side.path}, {record.place}"
     value = typed.field(imported.fields, side.score)
     if value is MISSING and side.tool is not None and not imported.names:
@@ -207,21 +213,23 @@ def _row(side: Side, ask: Ask, record: Record, imported: Imported) -> Row:
         side.lowest, side.highest = min(side.lowest, score), max(side.highest, score)
         if ask.threshold is not None:
             score = float(ask.passes(score, ask.threshold))
-    cluster = None
-    if side.cluster is not None:
-        found = typed.field(imported.fields, side.cluster)
-        cluster = (
-            None if found in (None, MISSING) else typed.id_in(found, f"{here}: '{side.cluster}'")
-        )
-    return Row(_id(side, here, imported), score, cluster, imported.witness, record.place)
-
-
-def _id(side: Side, here: str, imported: Imported) -> str | None:
-    if side.id is None:
-        return None
-    own = side.tool is not None and side.id == tools()[side.tool].id
-    value = imported.id if own else typed.field(imported.fields, side.id)
-    return typed.id_in(value, f"{here}: the id '{side.id}'")
+    own = side.tool and tools()[side.tool].id
+    return Line(
+        place=record.place,
+        score=score,
+        ids={
+            name: value
+            for name in ask.ids(side.tool)
+            if (value := imported.id if name == own else typed.field(imported.fields, name))
+            is not MISSING
+        },
+        clusters={
+            name: value
+            for name in ask.clusters(side.tool)
+            if (value := typed.field(imported.fields, name)) is not MISSING
+        },
+        witness=imported.witness,
+    )
 
 
 def _notice(source: Opened, imported: Imported) -> None:
@@ -234,32 +242,3 @@ def _notice(source: Opened, imported: Imported) -> None:
             and len(values := source.seen.setdefault(choice, set())) < 9
         ):
             values.add(str(value))
-
-
-def _repeated(source: Opened, group: Sequence[Row]) -> UserError:
-    several = [
-        f"--where {choice}=… ({', '.join(sorted(values))})"
-        for choice, values in source.seen.items()
-        if len(values) > 1
-    ]
-    several.append("--repeats to average repeated answers to one question")
-    return UserError(
-        f"{source.path}: id '{group[0].id}' stands on {group[0].place} and on {group[1].place}. "
-        f"Use {', or '.join(several)}."
-    )
-
-
-def _averaged(path: Path, group: Sequence[Row]) -> Row:
-    """One row for an item: the mean of its scored repeats."""
-    if len(group) == 1:
-        return group[0]
-    first = group[0]
-    for row in group[1:]:
-        if row.cluster != first.cluster:
-            raise UserError(
-                f"{path}: item '{first.id}' belongs to '{first.cluster}' on {first.place} and to "
-                f"'{row.cluster}' on {row.place}."
-            )
-    scores = [row.score for row in group if row.score is not None]
-    mean = sum(scores) / len(scores) if scores else None
-    return Row(first.id, mean, first.cluster, first.witness, first.place)

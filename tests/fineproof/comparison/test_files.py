@@ -35,6 +35,39 @@ def test_without_ids_lines_are_paired_and_it_is_said(compare: Compare) -> None:
     assert by_line.result["n"] == len(ROWS)
 
 
+def test_ids_that_not_every_line_names_alike_are_no_pairs_line_by_line(compare: Compare) -> None:
+    named = [{"item_id": row["id"], "score": row["score"]} for row in reversed(ROWS)]
+    bare = [{"score": row["score"]} for row in ROWS]
+    for other, has in ((named, "item_id"), (bare, "none")):
+        told = compare(ROWS, other)
+        assert told.code == 3
+        assert "base.jsonl has id" in told.result["error"]
+        assert f"tuned.jsonl has {has}. --id names one" in told.result["error"]
+    assert compare(ROWS, named, "--id", "none").result["paired_by"] is None
+    late = [bare[0], *ROWS[1:]]
+    assert "line 1: the id 'id' is missing" in compare(late, ROWS).result["error"]
+    both = [{**row, "item_id": row["id"]} for row in ROWS]
+    both[0].pop("id")
+    assert compare(both, named).result["paired_by"] == "item_id"
+
+
+def test_documents_that_any_line_of_either_file_names_keep_items_together(compare: Compare) -> None:
+    docs = [{**row, "doc_id": n // 4} for n, row in enumerate(ROWS)]
+    late = [ROWS[0], *docs[1:]]
+    for base, tuned in ((docs, ROWS), (ROWS, docs), (late, docs), (late, ROWS)):
+        told = compare(base, tuned).result
+        assert (told["clustered_by"], told["clusters"]) == (
+            "doc_id",
+            11 if base is late and tuned is ROWS else 10,
+        )
+    assert compare(late, ROWS, "--cluster", "doc_id").result["clusters"] == 11
+    assert "Neither file has" in compare(docs, docs, "--cluster", "page").result["error"]
+    mixed = [{**docs[0], "cluster": "x"}, *docs[1:]]  # most items name the other
+    assert compare(mixed, ROWS).result["clustered_by"] == "doc_id"
+    twice = [line for row, doc in zip(ROWS, docs, strict=True) for line in (row, doc)]
+    assert compare(twice, ROWS, "--repeats").result["clusters"] == 10
+
+
 def test_what_only_one_file_holds_is_counted(compare: Compare) -> None:
     told = compare(ROWS[:35], ROWS[5:])
     assert told.result["n"] == 30
