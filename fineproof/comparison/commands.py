@@ -46,7 +46,15 @@ def compare(
         float | None,
         typer.Option(
             help="What counts as no difference, in the score's units.  \\[default: 0.05 on scores "
-            "from 0 to 1, 0.25 from 1 to 5, else none]"
+            "from 0 to 1, 0.25 from 1 to 5, a twentieth of another --scale, else none]"
+        ),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW:HIGH",
+            help="The lowest and the highest score there can be: 0:100.  \\[default: 0:1 or 1:5, "
+            "where all scores lie there, else unknown]",
         ),
     ] = None,
     threshold: Annotated[
@@ -102,6 +110,7 @@ def compare(
     `fineproof compare base/ tuned/ --from lm-eval --score acc`
     """
     from fineproof.comparison.pairing import pair_files
+    from fineproof.comparison.scale import declared
     from fineproof.comparison.sides import Ask
 
     both = _conditions("--where", where)
@@ -112,6 +121,7 @@ def compare(
         threshold=threshold,
         lower_is_better=lower_is_better,
         repeats=repeats,
+        scale=None if scale is None else declared(scale),
     )
     pairs = pair_files(
         base,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fineproof.comparison.pairing import Pairs
-from fineproof.comparison.scale import Scale, scale_of
+from fineproof.comparison.scale import Scale
 from fineproof.comparison.sides import Side
 from fineproof.errors import UserError
 from fineproof.exits import BAD, GOOD, UNDECIDED
@@ -14,7 +14,7 @@ from services.common.contracts.evaluator import Verdict
 from services.evaluator.statistics.missing import bounds
 from services.evaluator.statistics.multiplicity import Corrected
 from services.evaluator.statistics.paired import Contrast, Resampling, contrast
-from services.evaluator.verdict import decide
+from services.evaluator.verdict import Decision, decide
 
 _EXAMPLES = 5
 
@@ -67,7 +67,7 @@ class Result:
     """One comparison. ``base``, ``tuned`` and ``diff`` (tuned minus base) are means over the ``n``
     items scored in both files, of shares that pass where there is a ``threshold``. ``bounds`` is
     where ``diff`` could lie over all items in common, had the unscored the worst or the best score
-    of the scale; null where nothing is unscored."""
+    of the scale; null where nothing is unscored, or nobody knows where the scale ends."""
 
     verdict: Verdict
     exit_code: int
@@ -106,7 +106,7 @@ class Result:
 def judge(pairs: Pairs, how: How) -> Result:
     """Weigh what was paired; the rules are :func:`services.evaluator.verdict.decide`'s."""
     scored = pairs.scored
-    scale = scale_of([*pairs.base.scores, *pairs.tuned.scores])
+    scale = pairs.scale
     margin, margin_from = _margin(how, scale)
     differences = [tuned - base for base, tuned, _ in scored]
     resampling = Resampling(resamples=how.resamples, permutations=how.resamples, seed=how.seed)
@@ -116,14 +116,17 @@ def judge(pairs: Pairs, how: How) -> Result:
         how=resampling,
         bound=max(scale.high - scale.low, 1e-12),
     )
-    ends = bounds(
-        [pair.base for pair in pairs.pairs],
-        [pair.tuned for pair in pairs.pairs],
-        [pair.cluster for pair in pairs.pairs],
-        low=scale.low,
-        high=scale.high,
-        how=resampling,
-    )
+    unscored = len(pairs.pairs) - len(scored)
+    ends = None
+    if scale.known:
+        ends = bounds(
+            [pair.base for pair in pairs.pairs],
+            [pair.tuned for pair in pairs.pairs],
+            [pair.cluster for pair in pairs.pairs],
+            low=scale.low,
+            high=scale.high,
+            how=resampling,
+        )
     decision = decide(
         evidence,
         Corrected(p=evidence.p, alpha=how.alpha),
@@ -132,6 +135,8 @@ def judge(pairs: Pairs, how: How) -> Result:
         higher_is_better=how.higher_is_better,
         bounds=ends,
     )
+    if unscored and not scale.known:
+        decision = _unbounded(decision, unscored)
     better = 1 if how.higher_is_better else -1
     return Result(
         verdict=decision.verdict,
@@ -154,7 +159,7 @@ def judge(pairs: Pairs, how: How) -> Result:
         higher_is_better=how.higher_is_better,
         paired_by=pairs.paired_by,
         clustered_by=pairs.clustered_by,
-        unscored=len(pairs.pairs) - len(scored),
+        unscored=unscored,
         bounds=None if ends is None else ends.of_mean,
         gained=sum(better * difference > 0 for difference in differences),
         lost=sum(better * difference < 0 for difference in differences),
@@ -167,6 +172,17 @@ def judge(pairs: Pairs, how: How) -> Result:
             "tuned": _read(pairs.tuned, pairs.base),
         },
     )
+
+
+def _unbounded(decision: Decision, unscored: int) -> Decision:
+    """Where a scale ends nowhere, so does what the unscored could have been."""
+    if decision.verdict == "INCONCLUSIVE":
+        return decision
+    reason = (
+        f"{unscored} pairs lack a score, and it is not known how low or high it could have been: "
+        f"those that are scored alone would be {decision.verdict}; --scale says where scores end"
+    )
+    return Decision("INCONCLUSIVE", (*decision.notes, reason))
 
 
 def _margin(how: How, scale: Scale) -> tuple[float | None, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fineproof.comparison.items import cluster_field, id_field, settle
-from fineproof.comparison.scale import scale_of
+from fineproof.comparison.scale import Scale, scale_of
 from fineproof.comparison.sides import IDS, Ask, Row, Side, opened, read
 from fineproof.errors import UserError
 
@@ -30,6 +30,7 @@ class Pairs:
     pairs: list[Pair]
     paired_by: str | None
     clustered_by: str | None
+    scale: Scale
     threshold: float | None = None
 
     @property
@@ -66,28 +67,29 @@ def pair_files(
     pairs = [_pair(left, right, number, *rows) for number, rows in enumerate(found)]
     if not any(pair.base is not None and pair.tuned is not None for pair in pairs):
         raise UserError(f"No item has a score in both files: all {len(pairs)} pairs are unscored.")
-    _threshold_parts(left, right, ask)
-    return Pairs(left, right, pairs, by, cluster, ask.threshold)
+    return Pairs(left, right, pairs, by, cluster, _scale(left, right, ask), ask.threshold)
 
 
-def _threshold_parts(base: Side, tuned: Side, ask: Ask) -> None:
-    """A threshold in other units than the scores' would make any two files the same.
+def _scale(base: Side, tuned: Side, ask: Ask) -> Scale:
+    """The scale asked for, or as all scores look; of passes, where there is a threshold.
 
-    It lies on the scale where that is known, else within what was scored; on its first step, which
-    every score passes, it would part nothing either.
+    One in other units than the scores' would make any two files the same. It lies on the scale
+    where that is known, else within what was scored; on its first step, which every score passes,
+    it would part nothing either.
     """
-    if ask.threshold is None:
-        return
     low, high = min(base.lowest, tuned.lowest), max(base.highest, tuned.highest)
-    scale = scale_of([low, high])
+    scale = ask.scale or scale_of([low, high])
+    if ask.scale is not None and not scale.low <= low <= high <= scale.high:
+        raise UserError(f"--scale goes from {scale.name}, the scores from {low:g} to {high:g}.")
+    if ask.threshold is None:
+        return scale
     worst, best = (scale.high, scale.low) if ask.lower_is_better else (scale.low, scale.high)
     if ask.passes(best, ask.threshold) and not ask.passes(worst, ask.threshold):
-        return
+        return scale_of([0.0, 1.0])
     which = "every" if ask.passes(worst, ask.threshold) else "no"
     raise UserError(
-        f"--threshold {ask.threshold:g} parts nothing: {which} score from {scale.low:g} to "
-        f"{scale.high:g} passes it, and those of both files lie from {low:g} to {high:g}. Give it "
-        "in the score's own units."
+        f"--threshold {ask.threshold:g} parts nothing: {which} score from {scale.name} passes it, "
+        f"and those of both files lie from {low:g} to {high:g}. Give it in the score's own units."
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from fineproof.comparison import fields as typed
 from fineproof.comparison.fields import MISSING, Kind
 from fineproof.comparison.reading import Record, records
+from fineproof.comparison.scale import Scale
 from fineproof.errors import UserError
 from fineproof.imports import Imported, Tool, detected, lm_eval, tools
 
@@ -36,6 +37,7 @@ class Ask:
     threshold: float | None = None
     lower_is_better: bool = False
     repeats: bool = False
+    scale: Scale | None = None
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not math.isfinite(self.threshold):

@@ -146,6 +146,34 @@ def test_unscored_items_are_counted_and_bounded_never_zero(compare: Compare) -> 
     assert compare(GOOD, without(POOR, 60)).result["verdict"] == "HURTS"
 
 
+def test_where_a_scale_ends_nowhere_the_unscored_leave_nothing_decided(compare: Compare) -> None:
+    percent = [{"id": n, "score": 40 + n % 30} for n in range(200)]
+    better = [row | {"score": row["score"] + 20} for row in percent]
+    missing = [row | {"score": None} if row["id"] < 3 else row for row in better]
+    assert compare(percent, better).result["verdict"] == "HELPS"
+    told = compare(percent, missing).result
+    assert (told["verdict"], told["unscored"], told["bounds"]) == ("INCONCLUSIVE", 3, None)
+    assert "3 pairs lack a score" in told["notes"][0]
+    assert "would be HELPS; --scale" in told["notes"][0]
+    same = [{"id": n, "score": 50 if n else None} for n in range(200)]
+    assert compare(same, same).result["verdict"] == "INCONCLUSIVE"
+    bounded = compare(percent, missing, "--scale", "0:100").result
+    assert (bounded["verdict"], bounded["margin"], bounded["scale"]) == ("HELPS", 5, "0 to 100")
+    assert bounded["bounds"] is not None
+    assert compare(same, same, "--scale", "0:100").result["verdict"] == "EQUIVALENT"
+
+
+def test_a_scale_that_is_told_holds_all_scores(compare: Compare) -> None:
+    percent = [{"id": n, "score": 40 + n % 30} for n in range(20)]
+    for scale in ("0:1", "100:0", "much", "0:inf", "1"):
+        told = compare(percent, percent, "--scale", scale)
+        assert told.code == 3
+        assert "--scale" in told.result["error"]
+    assert compare(percent, percent, "--scale", "0:100", "--threshold", "90").result["base"] == 0
+    assert compare(percent, percent, "--scale", "0:100", "--threshold", "101").code == 3
+    assert compare(percent, percent, "--scale", "-100:100").result["margin"] == 10
+
+
 def test_a_result_depends_on_nothing_but_files_and_seed(compare: Compare) -> None:
     first = compare(GOOD, POOR).result
     assert compare(GOOD, list(reversed(POOR))).result["p"] == first["p"]
