@@ -1,7 +1,9 @@
 """Lines to items: which field names them, what they belong to, what was repeated."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from fineproof.comparison import fields as typed
 from fineproof.comparison.fields import MISSING
@@ -68,6 +70,7 @@ def _row(side: Side, line: Line, by: str | None, cluster: str | None) -> Row:
         None if belongs is None else typed.id_in(belongs, f"{here}: '{cluster}'"),
         line.witness,
         line.place,
+        unscored=int(line.score is None),
     )
 
 
@@ -97,5 +100,6 @@ def _averaged(path: Path, group: Sequence[Row]) -> Row:
                 f"'{row.cluster}' on {row.place}."
             )
     scores = [row.score for row in group if row.score is not None]
-    mean = sum(scores) / len(scores) if scores else None
-    return Row(first.id, mean, first.cluster, first.witness, first.place)
+    mean = fmean(scores) if scores else None
+    unscored = len(group) - len(scores)
+    return replace(first, score=mean, unscored=unscored, lines=len(group))

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 from fineproof.comparison.pairing import Pairs
 from fineproof.comparison.scale import Scale
-from fineproof.comparison.sides import Side
+from fineproof.comparison.sides import Row, Side
 from fineproof.errors import UserError
 from fineproof.exits import BAD, GOOD, UNDECIDED
 from services.common.contracts.evaluator import Verdict
-from services.evaluator.statistics.missing import bounds
+from services.evaluator.statistics.missing import Average, bounds
 from services.evaluator.statistics.multiplicity import Corrected
 from services.evaluator.statistics.paired import Contrast, Resampling, contrast
 from services.evaluator.verdict import Decision, decide
@@ -65,9 +66,10 @@ class FileRead:
 @dataclass(frozen=True)
 class Result:
     """One comparison. ``base``, ``tuned`` and ``diff`` (tuned minus base) are means over the ``n``
-    items scored in both files, of shares that pass where there is a ``threshold``. ``bounds`` is
-    where ``diff`` could lie over all items in common, had the unscored the worst or the best score
-    of the scale; null where nothing is unscored, or nobody knows where the scale ends."""
+    items scored in both files, of shares that pass where there is a ``threshold``. ``unscored``
+    counts the pairs that lack a score, be it of one repeat, and ``bounds`` is where ``diff`` could
+    lie over all items in common, had those the worst or the best of the scale; null where nothing
+    is unscored, or nobody knows where the scale ends."""
 
     verdict: Verdict
     exit_code: int
@@ -116,12 +118,12 @@ def judge(pairs: Pairs, how: How) -> Result:
         how=resampling,
         bound=max(scale.high - scale.low, 1e-12),
     )
-    unscored = len(pairs.pairs) - len(scored)
+    unscored = sum(pair.unscored for pair in pairs.pairs)
     ends = None
     if scale.known:
         ends = bounds(
-            [pair.base for pair in pairs.pairs],
-            [pair.tuned for pair in pairs.pairs],
+            [_average(pair.base) for pair in pairs.pairs],
+            [_average(pair.tuned) for pair in pairs.pairs],
             [pair.cluster for pair in pairs.pairs],
             low=scale.low,
             high=scale.high,
@@ -143,8 +145,8 @@ def judge(pairs: Pairs, how: How) -> Result:
         exit_code=EXIT_CODES[decision.verdict],
         score=pairs.base.score,
         threshold=pairs.threshold,
-        base=sum(base for base, _, _ in scored) / len(scored),
-        tuned=sum(tuned for _, tuned, _ in scored) / len(scored),
+        base=fmean(base for base, _, _ in scored),
+        tuned=fmean(tuned for _, tuned, _ in scored),
         diff=evidence.estimate,
         ci95=evidence.interval(0.95),
         interval=evidence.interval(1 - how.alpha),
@@ -172,6 +174,10 @@ def judge(pairs: Pairs, how: How) -> Result:
             "tuned": _read(pairs.tuned, pairs.base),
         },
     )
+
+
+def _average(row: Row) -> Average:
+    return Average(row.score, unscored=row.unscored, asked=row.lines)
 
 
 def _unbounded(decision: Decision, unscored: int) -> Decision:

@@ -14,11 +14,16 @@ Where = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Pair:
-    """An item that both files hold; a score of None is unscored."""
+    """An item that both files hold."""
 
-    base: float | None
-    tuned: float | None
+    base: Row
+    tuned: Row
     cluster: str
+
+    @property
+    def unscored(self) -> bool:
+        """Whether either file lacks its score, be it of one repeat."""
+        return self.base.unscored + self.tuned.unscored > 0
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,9 @@ class Pairs:
     @property
     def scored(self) -> list[tuple[float, float, str]]:
         return [
-            (pair.base, pair.tuned, pair.cluster)
+            (pair.base.score, pair.tuned.score, pair.cluster)
             for pair in self.pairs
-            if pair.base is not None and pair.tuned is not None
+            if pair.base.score is not None and pair.tuned.score is not None
         ]
 
 
@@ -65,7 +70,7 @@ def pair_files(
     _same_kind(left, right, ask)
     found = _by_id(left, right) if by is not None else _by_position(left, right)
     pairs = [_pair(left, right, number, *rows) for number, rows in enumerate(found)]
-    if not any(pair.base is not None and pair.tuned is not None for pair in pairs):
+    if not any(None not in (pair.base.score, pair.tuned.score) for pair in pairs):
         raise UserError(f"No item has a score in both files: all {len(pairs)} pairs are unscored.")
     return Pairs(left, right, pairs, by, cluster, _scale(left, right, ask), ask.threshold)
 
@@ -144,6 +149,4 @@ def _pair(base: Side, tuned: Side, number: int, before: Row, after: Row) -> Pair
         )
     named = before.cluster if before.cluster is not None else after.cluster
     # An item of no document is a cluster of its own, apart from all that have names.
-    return Pair(
-        before.score, after.score, f"in {named}" if named is not None else f"alone {number}"
-    )
+    return Pair(before, after, f"in {named}" if named is not None else f"alone {number}")

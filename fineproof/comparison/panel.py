@@ -54,8 +54,8 @@ def _lines(result: Result) -> list[tuple[str, str]]:
         found.append(
             (
                 "unscored",
-                f"{result.unscored} of {result.n + result.unscored} pairs lack a score; at worst "
-                f"and best the difference over all is {_range(result.bounds)}",
+                f"{result.unscored} of {_pairs(result)} pairs lack a score; at worst and best the "
+                f"difference over all is {_range(result.bounds)}",
             )
         )
     if result.n_needed is not None:
@@ -77,6 +77,11 @@ def _file(read: FileRead) -> str:
         shown = ", ".join(read.examples) + (", …" if read.only_here > len(read.examples) else "")
         parts.append(f"{read.only_here} only here: {shown}")
     return f"{read.path}  ({', '.join(parts)})"
+
+
+def _pairs(result: Result) -> int:
+    base = result.files["base"]
+    return base.items - base.only_here
 
 
 def _items(result: Result) -> str:

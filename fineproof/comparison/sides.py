@@ -72,13 +72,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Row:
-    """An item of one file; ``score`` None is unscored."""
+    """An item of one file; ``score`` is the mean of those of its ``lines`` that have one, None
+    where none has; ``unscored`` have none."""
 
     id: str | None
     score: float | None
     cluster: str | None
     witness: Any
     place: str
+    unscored: int = 0
+    lines: int = 1
 
 
 @dataclass
@@ -100,7 +103,7 @@ class Side:
 
     @property
     def unscored(self) -> int:
-        return sum(row.score is None for row in self.rows)
+        return sum(row.unscored > 0 for row in self.rows)
 
     @property
     def scores(self) -> list[float]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from statistics import stdev
+from statistics import fmean, stdev
 
 from services.common.contracts.evaluator import Comparison, ExperimentCreate, Mean
 from services.common.contracts.generator import Condition
@@ -17,7 +17,7 @@ from services.evaluator.statistics.multiplicity import Corrected, benjamini_hoch
 from services.evaluator.statistics.paired import Contrast, mean_interval
 from services.evaluator.statistics.seeds import SeedContrast
 from services.evaluator.verdict import UNQUALIFIED, decide
-from services.evaluator.weighing import bounds_of, by_training, resampling, weigh
+from services.evaluator.weighing import bounds_of, resampling, weigh
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,22 @@ def _pairs(
     tuned_arms = [arm.name for arm in spec.arms if arm.name != spec.baseline]
     ordered = _declared_first(spec, metrics)
     for arm, condition, metric in product(tuned_arms, spec.conditions, ordered):
-        asked = table.side_by_side(
-            [(spec.baseline, condition), (arm, condition)],
-            metric.name,
-            judged=metric.judged is not None,
-        )
-        scored = [
-            (item, before, after)
+        cells = (spec.baseline, condition), (arm, condition)
+        asked = table.side_by_side(cells, metric.name, judged=metric.judged is not None)
+        scored = {
+            item: (before, after)
             for item, (before, after) in asked.items()
             if before is not None and after is not None
-        ]
+        }
         if not scored:
             continue
-        base = [before for _, before, _ in scored]
-        tuned = [after for _, _, after in scored]
+        trainings = table.each(arm, condition, metric.name, list(scored))
+        if trainings:  # their items alone are compared, and shown
+            scored = {
+                item: (scored[item][0], fmean(scores[item] for scores in trainings))
+                for item in trainings[0]
+            }
+        base, tuned = map(list, zip(*scored.values(), strict=True))
         yield _Pair(
             arm=arm,
             condition=condition,
@@ -101,12 +103,15 @@ def _pairs(
             tuned=tuned,
             evidence=weigh(
                 table,
-                {item: after - before for item, before, after in scored},
-                by_training(table, arm, condition, metric, {i: b for i, b, _ in scored}),
+                {item: after - before for item, (before, after) in scored.items()},
+                [
+                    {item: score - scored[item][0] for item, score in scores.items()}
+                    for scores in trainings
+                ],
                 spec,
                 bound=metric.range.width if metric.range else max(1.0, *base, *tuned),
             ),
-            bounds=bounds_of(table, spec, metric, asked, plus=[1], minus=[0]),
+            bounds=bounds_of(table, spec, metric, list(asked), plus=cells[1:], minus=cells[:1]),
         )
 
 
@@ -155,8 +160,8 @@ def _comparison(
         baseline=spec.baseline,
         condition=pair.condition,
         metric=pair.metric.name,
-        base=sum(pair.base) / len(pair.base),
-        tuned=sum(pair.tuned) / len(pair.tuned),
+        base=fmean(pair.base),
+        tuned=fmean(pair.tuned),
         diff=evidence.estimate,
         ci95=evidence.interval(0.95),
         p=evidence.p,

@@ -1,17 +1,17 @@
 """What tuning does to the value of retrieval: the difference in differences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 
 from services.common.contracts.evaluator import DiffInDiff, ExperimentCreate
 from services.evaluator.metrics import METRICS, Metric
 from services.evaluator.metrics.judged import margin_of
-from services.evaluator.scores import ScoreTable
+from services.evaluator.scores import Cell, ScoreTable
 from services.evaluator.statistics.missing import Bounds
 from services.evaluator.statistics.multiplicity import Corrected, holm
 from services.evaluator.statistics.paired import Contrast
 from services.evaluator.verdict import decide
-from services.evaluator.weighing import bounds_of, by_training, weigh
+from services.evaluator.weighing import bounds_of, weigh
 
 
 def differences_in_differences(
@@ -69,40 +69,28 @@ def _value_of_retrieval(
     table: ScoreTable, spec: ExperimentCreate, arm: str, metric: Metric
 ) -> tuple[Contrast, Bounds | None] | None:
     """Per item (tuned_retrieved − tuned_closed) − (base_retrieved − base_closed)."""
-    asked = table.side_by_side(
-        [
-            (arm, "retrieved"),
-            (arm, "closed_book"),
-            (spec.baseline, "retrieved"),
-            (spec.baseline, "closed_book"),
-        ],
-        metric.name,
-        judged=metric.judged is not None,
-    )
+    tuned: list[Cell] = [(arm, "retrieved"), (arm, "closed_book")]
+    base: list[Cell] = [(spec.baseline, "retrieved"), (spec.baseline, "closed_book")]
+    asked = table.side_by_side([*tuned, *base], metric.name, judged=metric.judged is not None)
     scored = {
         item: [value for value in values if value is not None] for item, values in asked.items()
     }
     complete = {item: values for item, values in scored.items() if len(values) == 4}
     if not complete:
         return None
-    read = by_training(table, arm, "retrieved", metric, {i: v[2] for i, v in complete.items()})
-    known = by_training(table, arm, "closed_book", metric, {i: v[3] for i, v in complete.items()})
+    worth = {item: v[2] - v[3] for item, v in complete.items()}  # of retrieval, to the baseline
+    read, known = (table.each(*cell, metric.name, list(complete)) for cell in tuned)
+    shared = [item for item in read[0] if item in known[0]] if read and known else []
     evidence = weigh(
         table,
-        {item: (v[0] - v[1]) - (v[2] - v[3]) for item, v in complete.items()},
-        _less(read, known),
+        {item: (v[0] - v[1]) - worth[item] for item, v in complete.items()},
+        [
+            {item: (with_passages[item] - without[item]) - worth[item] for item in shared}
+            for with_passages, without in zip(read, known, strict=False)
+            if shared
+        ],
         spec,
         bound=2.0 * (metric.range.width if metric.range else 1.0),
     )
-    return evidence, bounds_of(table, spec, metric, asked, plus=[0, 3], minus=[1, 2])
-
-
-def _less(
-    ones: Sequence[Mapping[str, float]], others: Sequence[Mapping[str, float]]
-) -> list[dict[str, float]]:
-    """Each training's values less its others, of the items that all have both of."""
-    shared = [item for item in ones[0] if item in others[0]] if ones and others else []
-    return [
-        {item: one[item] - other[item] for item in shared}
-        for one, other in zip(ones, others, strict=False)
-    ]
+    plus, minus = [tuned[0], base[1]], [tuned[1], base[0]]
+    return evidence, bounds_of(table, spec, metric, list(asked), plus=plus, minus=minus)

@@ -162,6 +162,10 @@ def table_of(measured: Measured) -> ScoreTable:
             for cell, by_seed in trainings.items()
         },
         spreads=_spreads(measured),
+        answers={
+            cell: {item: answers for item, answers in items.items() if len(answers) > 1}
+            for cell, items in each.items()
+        },
     )
 
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.common.contracts.generator import Condition
+from services.evaluator.statistics.missing import Answered, Average
 
 Scores = Mapping[str, float | None]
+Cell = tuple[str, Condition]  # an arm under a condition
 
 
 @dataclass(frozen=True)
@@ -14,15 +16,15 @@ class ScoreTable:
 
     ``cells`` are means over an item's repeats and an arm's trainings; ``trainings`` has each
     training by itself, of the arms that were trained from several seeds; ``spreads`` how far the
-    repeats of an item differ, by metric.
+    repeats of an item differ, by metric. ``answers`` are those that a mean is over, where an item
+    has several.
     """
 
     clusters: Mapping[str, str]
-    cells: Mapping[tuple[str, Condition], Mapping[str, Scores]]
-    trainings: Mapping[tuple[str, Condition], Sequence[Mapping[str, Scores]]] = field(
-        default_factory=dict
-    )
-    spreads: Mapping[tuple[str, Condition], Mapping[str, float]] = field(default_factory=dict)
+    cells: Mapping[Cell, Mapping[str, Scores]]
+    trainings: Mapping[Cell, Sequence[Mapping[str, Scores]]] = field(default_factory=dict)
+    spreads: Mapping[Cell, Mapping[str, float]] = field(default_factory=dict)
+    answers: Mapping[Cell, Mapping[str, Sequence[Scores]]] = field(default_factory=dict)
 
     def of(self, arm: str, condition: Condition, metric: str) -> dict[str, float]:
         """Item id to score, for the items that have one."""
@@ -37,19 +39,33 @@ class ScoreTable:
     ) -> list[dict[str, float]]:
         """Item id to score for each training of an arm, of those ``items`` that all have one of.
 
-        Empty for an arm of one training.
+        Empty for an arm of one training, and where there is no such item.
         """
         scored = [
             {item: value for item in items if (value := cell.get(item, {}).get(metric)) is not None}
             for cell in self.trainings.get((arm, condition), ())
         ]
+        shared = [item for item in items if all(item in scores for scores in scored)]
+        if len(scored) < 2 or not shared:
+            return []
+        return [{item: scores[item] for item in shared} for scores in scored]
+
+    def averages(self, cell: Cell, metric: str, items: Sequence[str]) -> list[Answered]:
+        """The scores of ``items``, each with how many of its answers have none."""
+        answers = self.answers.get(cell, {})
         return [
-            {item: scores[item] for item in scores if all(item in other for other in scored)}
-            for scores in scored
+            Average(
+                self.cells[cell][item].get(metric),
+                unscored=sum(scores.get(metric) is None for scores in answers[item]),
+                asked=len(answers[item]),
+            )
+            if item in answers
+            else self.cells[cell][item].get(metric)
+            for item in items
         ]
 
     def side_by_side(
-        self, cells: Sequence[tuple[str, Condition]], metric: str, *, judged: bool = False
+        self, cells: Sequence[Cell], metric: str, *, judged: bool = False
     ) -> dict[str, tuple[float | None, ...]]:
         """Items asked in all of ``cells``, with their score in each; null is unscored.
 

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from services.common.contracts.evaluator import ExperimentCreate, StatisticsAsk
-from services.common.contracts.generator import Condition
 from services.evaluator.metrics import Metric
-from services.evaluator.scores import ScoreTable
+from services.evaluator.scores import Cell, ScoreTable
 from services.evaluator.statistics.missing import Bounds, bounds_of_sums
 from services.evaluator.statistics.paired import Contrast, Resampling, contrast
 from services.evaluator.statistics.seeds import over_seeds
@@ -19,20 +18,6 @@ def resampling(statistics: StatisticsAsk) -> Resampling:
     )
 
 
-def by_training(
-    table: ScoreTable,
-    arm: str,
-    condition: Condition,
-    metric: Metric,
-    base: Mapping[str, float],
-) -> list[dict[str, float]]:
-    """Differences from ``base`` of each training of an arm that has several."""
-    return [
-        {item: score - base[item] for item, score in scores.items()}
-        for scores in table.each(arm, condition, metric.name, list(base))
-    ]
-
-
 def weigh(
     table: ScoreTable,
     differences: Mapping[str, float],
@@ -41,12 +26,10 @@ def weigh(
     *,
     bound: float,
 ) -> Contrast:
-    """Evidence from differences by item; several trainings are resampled as the documents are.
-
-    That takes the items that every training has a score for; with none of them the means decide.
-    """
+    """Evidence from differences by item; those of several ``trainings``, all of the same items, are
+    resampled as the documents are."""
     how = resampling(spec.statistics)
-    if len(trainings) > 1 and trainings[0]:
+    if trainings:
         return over_seeds(
             [list(training.values()) for training in trainings],
             table.labels(list(trainings[0])),
@@ -62,18 +45,18 @@ def bounds_of(
     table: ScoreTable,
     spec: ExperimentCreate,
     metric: Metric,
-    asked: Mapping[str, Sequence[float | None]],
+    asked: Sequence[str],
     *,
-    plus: Sequence[int],
-    minus: Sequence[int],
+    plus: Sequence[Cell],
+    minus: Sequence[Cell],
 ) -> Bounds | None:
-    """Of the cells at ``plus`` less those at ``minus``, over all items that were ``asked``."""
+    """Of the cells ``plus`` less those ``minus``, over all items that were ``asked``."""
     if metric.range is None:
         return None
     return bounds_of_sums(
-        [[values[at] for values in asked.values()] for at in minus],
-        [[values[at] for values in asked.values()] for at in plus],
-        table.labels(list(asked)),
+        [table.averages(cell, metric.name, asked) for cell in minus],
+        [table.averages(cell, metric.name, asked) for cell in plus],
+        table.labels(asked),
         low=metric.range.low,
         high=metric.range.high,
         how=resampling(spec.statistics),

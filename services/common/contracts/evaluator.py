@@ -175,8 +175,10 @@ class Mean(Wire):
 
 class Comparison(Wire):
     """``diff`` is tuned minus base, averaged over items; ``p`` a sign-flip permutation's with whole
-    clusters flipped; ``p_holm`` corrected over the declared family (null outside it). ``unscored``
-    answers are left out of these; ``bounds`` is where ``diff`` would lie whatever they were given.
+    clusters flipped; ``p_holm`` corrected over the declared family (null outside it). The ``n``
+    items are those that both arms, and each of several trainings, have a score of. ``unscored``
+    answers, each repeat and training by itself, are left out of these; ``bounds`` is where ``diff``
+    would lie over all items whatever they were given.
     ``margin`` counted as no difference, on the metric's scale.
     """
 

@@ -9,6 +9,30 @@ from services.evaluator.statistics.paired import Contrast, Resampling, contrast
 
 
 @dataclass(frozen=True)
+class Average:
+    """A mean over the answers to one item, its repeats and trainings, ``unscored`` of ``asked``
+    without a score; ``mean`` is None where none has one."""
+
+    mean: float | None
+    unscored: int
+    asked: int
+
+    def had(self, end: float) -> float:
+        """The mean, had the unscored answers got ``end``."""
+        if self.mean is None or not self.unscored:
+            return end if self.mean is None else self.mean
+        share = self.unscored / self.asked
+        return (1 - share) * self.mean + share * end
+
+
+Answered = float | Average | None  # one answer's score, or several answers' average
+
+
+def _average(of: Answered) -> Average:
+    return of if isinstance(of, Average) else Average(of, unscored=int(of is None), asked=1)
+
+
+@dataclass(frozen=True)
 class Bounds:
     """A comparison of all items, the ``unscored`` answers among them given the ends of the scale.
 
@@ -41,8 +65,8 @@ class Bounds:
 
 
 def bounds(
-    base: Sequence[float | None],
-    tuned: Sequence[float | None],
+    base: Sequence[Answered],
+    tuned: Sequence[Answered],
     labels: Sequence[str],
     *,
     low: float,
@@ -50,14 +74,14 @@ def bounds(
     how: Resampling,
 ) -> Bounds | None:
     """Bounds of ``tuned`` minus ``base`` on a scale from ``low`` to ``high``, item by item; None is
-    unscored. None when every answer has its score.
+    unscored, and of an average its unscored share is. None when every answer has its score.
     """
     return bounds_of_sums([base], [tuned], labels, low=low, high=high, how=how)
 
 
 def bounds_of_sums(
-    minus: Sequence[Sequence[float | None]],
-    plus: Sequence[Sequence[float | None]],
+    minus: Sequence[Sequence[Answered]],
+    plus: Sequence[Sequence[Answered]],
     labels: Sequence[str],
     *,
     low: float,
@@ -65,15 +89,17 @@ def bounds_of_sums(
     how: Resampling,
 ) -> Bounds | None:
     """The same of several scores of each item: all of ``plus`` less all of ``minus``."""
-    unscored = sum(score is None for scores in (*minus, *plus) for score in scores)
+    lost = [[_average(of) for of in scores] for scores in minus]
+    gained = [[_average(of) for of in scores] for scores in plus]
+    unscored = sum(average.unscored for scores in (*lost, *gained) for average in scores)
     if not unscored:
         return None
 
     def differences(for_minus: float, for_plus: float) -> list[float]:
         return [
-            sum(for_plus if score is None else score for score in gained)
-            - sum(for_minus if score is None else score for score in lost)
-            for lost, gained in zip(zip(*minus, strict=True), zip(*plus, strict=True), strict=True)
+            sum(average.had(for_plus) for average in ups)
+            - sum(average.had(for_minus) for average in downs)
+            for downs, ups in zip(zip(*lost, strict=True), zip(*gained, strict=True), strict=True)
         ]
 
     return Bounds(

@@ -146,6 +146,14 @@ def test_unscored_items_are_counted_and_bounded_never_zero(compare: Compare) -> 
     assert compare(GOOD, without(POOR, 60)).result["verdict"] == "HURTS"
 
 
+def test_repeats_without_a_score_are_counted_and_bounded(compare: Compare) -> None:
+    asked = [row | {"score": None if n % 10 else 1.0} for row in POOR for n in range(10)]
+    told = compare([row | {"score": 0.5} for row in POOR], asked, "--repeats").result
+    assert (told["verdict"], told["n"], told["unscored"]) == ("INCONCLUSIVE", ITEMS, ITEMS)
+    assert told["files"]["tuned"]["unscored"] == ITEMS
+    assert told["bounds"] == pytest.approx([0.1 - 0.5, 1 - 0.5])
+
+
 def test_where_a_scale_ends_nowhere_the_unscored_leave_nothing_decided(compare: Compare) -> None:
     percent = [{"id": n, "score": 40 + n % 30} for n in range(200)]
     better = [row | {"score": row["score"] + 20} for row in percent]

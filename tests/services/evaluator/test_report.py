@@ -155,6 +155,57 @@ def test_answers_that_never_came_bound_the_comparison_and_may_undo_its_verdict()
     assert all(c.unscored == 0 for c in report.comparisons)
 
 
+def test_repeats_that_never_came_are_counted_and_bounded() -> None:
+    """One scored answer of ten is no scored item."""
+    whole = measured()
+    lost = [
+        replace(a, scores=dict.fromkeys(METRICS), failed=True) if a.arm == "rag" else a
+        for a in whole.answers
+    ]
+    report = build_report(replace(whole, answers=[*whole.answers, *lost * 9]))
+    found = {(c.arm, c.condition, c.metric): c for c in report.comparisons}
+    hit = found["rag", "retrieved", "token_f1"]
+    assert (hit.verdict, hit.n, hit.unscored) == ("INCONCLUSIVE", 48, 432)
+    assert hit.bounds == pytest.approx((-0.9, 0.0))
+    untouched = found["qa", "retrieved", "token_f1"]
+    assert (untouched.verdict, untouched.unscored, untouched.bounds) == ("HURTS", 0, None)
+    value = next(d for d in report.diff_in_diff if (d.arm, d.metric) == ("rag", "token_f1"))
+    assert value.verdict == "INCONCLUSIVE"
+
+
+def trained(*lacking: int) -> Measured:
+    """Arm ``qa`` of three trainings, the ``lacking`` of which were not heard in its later half."""
+    tuned = {"base_model": "small-base", "training_file": "file_2", "seeds": [1, 2, 3]}
+    arms = [{"name": "base", "model": "small-base"}, {"name": "qa", "tune": tuned}]
+    one = measured()
+    answers = [
+        replace(
+            a,
+            training_seed=seed,
+            scores=dict.fromkeys(METRICS)
+            if seed in lacking and int(a.item_id[1:]) >= 24
+            else a.scores,
+        )
+        for a in one.answers
+        if a.arm != "rag"
+        for seed in ((1, 2, 3) if a.arm == "qa" else (0,))
+    ]
+    spec = ExperimentCreate.model_validate(specification(arms=arms))
+    return replace(one, spec=spec, arms=one.arms[:1], answers=answers)
+
+
+def test_items_that_one_training_has_no_score_of_are_bounded_and_in_no_mean() -> None:
+    report = build_report(trained(2))
+    found = next(c for c in report.comparisons if c.condition == "retrieved")
+    assert (found.n, found.clusters, found.unscored) == (24, 12, 24)
+    assert found.tuned - found.base == found.diff == -0.5
+    # A third of the answers to half the items: a sixth of all, between 0 and 1.
+    assert found.bounds == pytest.approx((0.5 * 5 / 6 - 1, 0.5 * 5 / 6 + 1 / 6 - 1))
+    value = next(d for d in report.diff_in_diff if d.metric == "token_f1")
+    assert "24 unscored" not in (value.note or "")
+    assert value.verdict == "HURTS"
+
+
 def test_repeats_are_averaged_within_their_item_and_their_spread_is_told() -> None:
     whole = measured(sampling={"repeats": 2, "temperature": 0.7})
     other = [replace(a, scores={**a.scores, "token_f1": 0.5}) for a in whole.answers]
@@ -170,17 +221,7 @@ def test_repeats_are_averaged_within_their_item_and_their_spread_is_told() -> No
 
 
 def test_trainings_of_one_arm_are_told_apart_in_its_comparison() -> None:
-    tuned = {"base_model": "small-base", "training_file": "file_2", "seeds": [1, 2, 3]}
-    arms = [{"name": "base", "model": "small-base"}, {"name": "qa", "tune": tuned}]
-    one = measured()
-    answers = [
-        replace(a, training_seed=seed if a.arm == "qa" else 0)
-        for a in one.answers
-        if a.arm != "rag"
-        for seed in ((1, 2, 3) if a.arm == "qa" else (0,))
-    ]
-    spec = ExperimentCreate.model_validate(specification(arms=arms))
-    report = build_report(replace(one, spec=spec, arms=one.arms[:1], answers=answers))
+    report = build_report(trained())
     found = next(c for c in report.comparisons if c.condition == "retrieved")
     assert (found.verdict, found.n, found.clusters) == ("HURTS", 48, 24)
     assert found.seeds is not None

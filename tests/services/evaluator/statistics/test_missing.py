@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.evaluator.statistics.missing import bounds
+from services.evaluator.statistics.missing import Average, bounds
 from services.evaluator.statistics.multiplicity import Corrected
 from services.evaluator.statistics.paired import Resampling, contrast
 from services.evaluator.verdict import Decision, decide
@@ -45,6 +45,15 @@ def test_bounds_give_every_missing_score_its_worst_and_its_best() -> None:
     worst = [-0.5, 0.5 - 1, 0 - 0.5, -1]
     best = [-0.5, 0.5 - 0, 1 - 0.5, 1]
     assert found.of_mean == (pytest.approx(np.mean(worst)), pytest.approx(np.mean(best)))
+
+
+def test_of_an_average_only_the_unscored_share_is_given_the_ends() -> None:
+    half, whole = Average(0.8, unscored=2, asked=4), Average(0.8, unscored=0, asked=4)
+    found = bounds([1.0, 1.0], [half, whole], ["a", "b"], low=0, high=1, how=HOW)
+    assert found is not None
+    assert found.unscored == 2
+    assert found.low == pytest.approx([0.4 - 1, 0.8 - 1])
+    assert found.high == pytest.approx([0.9 - 1, 0.8 - 1])
 
 
 def test_where_all_is_scored_there_is_nothing_to_bound() -> None:
