@@ -8,6 +8,7 @@ from fineproof.errors import UserError
 
 MISSING: Any = object()
 Kind = Literal["boolean", "number"]
+_LARGEST = 1e100  # squares of what is far larger are infinite
 
 
 def field(record: Any, path: str) -> Any:
@@ -57,6 +58,8 @@ def score_in(value: Any, what: str) -> tuple[float | None, Kind | None]:
             number = math.inf
         if not math.isfinite(number):
             raise UserError(f"{what} is {value!s:.20}; write null for an answer without a score.")
+        if abs(number) > _LARGEST:
+            raise UserError(f"{what} is {number:g}; scores are reckoned with up to ±{_LARGEST:g}.")
         return number, "number"
     raise UserError(
         f"{what} is {_named(value)}; a score is a number, true, false, or null where there is none."

@@ -8,10 +8,8 @@ from services.common.contracts.evaluator import Comparison, Verdict
 from services.common.contracts.generator import Condition
 from services.evaluator.statistics.missing import Bounds
 from services.evaluator.statistics.multiplicity import Corrected
-from services.evaluator.statistics.paired import Contrast
+from services.evaluator.statistics.paired import ROUNDING, Contrast
 from services.evaluator.statistics.power import MIN_CLUSTERS, items_needed
-
-_ROUNDING = 1e-12  # 0.1 + 0.2 − 0.3 excludes nothing
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def _of_scored(
                 _n_needed(evidence, corrected, margin) or 0,
             ),
         )
-    told_apart = _excludes_zero(evidence.interval(1 - corrected.alpha)) and corrected.p <= alpha
+    told_apart = _excludes_zero(evidence, corrected.alpha) and corrected.p <= alpha
     if _inside(evidence.interval(1 - 2 * alpha), margin):
         noted = ("a difference can be told, but it is smaller than the margin",)
         return Decision("EQUIVALENT", noted if told_apart else ())
@@ -84,7 +82,7 @@ def _of_scored(
         better = (evidence.estimate > 0) == higher_is_better
         return Decision("HELPS" if better else "HURTS")
     notes: tuple[str, ...] = ()
-    if _excludes_zero(evidence.interval(1 - alpha)):
+    if _excludes_zero(evidence, alpha):
         why = "one of so many comparisons may by chance"
         if corrected.alpha >= alpha:  # it was the only one
             why = "the permutation test does not agree"
@@ -135,7 +133,7 @@ def _bounded(
 
 
 def _told(end: Contrast, alpha: float) -> bool:
-    return _excludes_zero(end.interval(1 - alpha)) and end.p <= alpha
+    return _excludes_zero(end, alpha) and end.p <= alpha
 
 
 def _inside(interval: tuple[float, float], margin: float) -> bool:
@@ -143,9 +141,10 @@ def _inside(interval: tuple[float, float], margin: float) -> bool:
     return -margin < low and high < margin
 
 
-def _excludes_zero(interval: tuple[float, float]) -> bool:
-    low, high = interval
-    return low > _ROUNDING or high < -_ROUNDING
+def _excludes_zero(evidence: Contrast, alpha: float) -> bool:
+    low, high = evidence.interval(1 - alpha)
+    least = ROUNDING * evidence.bound
+    return low > least or high < -least
 
 
 def _if_small(evidence: Contrast, margin: float) -> tuple[str, ...]:

@@ -7,6 +7,9 @@ from services.evaluator.statistics.bootstrap import interval, resampled_means
 from services.evaluator.statistics.clusters import Clustered, Floats, by_cluster
 from services.evaluator.statistics.permutation import sign_flip_p
 
+ROUNDING = 1e-12
+"""Of the largest a mean could be: what is less is the rounding of sums, 0.1 + 0.2 − 0.3."""
+
 
 @dataclass(frozen=True)
 class Resampling:
@@ -54,14 +57,20 @@ def contrast(
     differences: Sequence[float], labels: Sequence[str], *, how: Resampling, bound: float = 1.0
 ) -> Contrast:
     """Weigh per-item ``differences`` (tuned minus base) whose clusters ``labels`` name."""
-    data = by_cluster(differences, labels)
+    values = rounded(differences, bound)
+    data = by_cluster(values, labels)
     return Contrast(
         data=data,
         means=resampled_means(data, resamples=how.resamples, seed=how.seed),
         p=sign_flip_p(data, permutations=how.permutations, seed=how.seed),
         bound=bound,
-        identical=not any(differences),
+        identical=not any(values),
     )
+
+
+def rounded(differences: Sequence[float], bound: float) -> list[float]:
+    """With 0 for what is only the rounding of two means of equal scores."""
+    return [0.0 if abs(value) <= ROUNDING * bound else value for value in differences]
 
 
 def mean_interval(

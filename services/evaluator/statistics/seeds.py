@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri, stdtrit
 
 from services.evaluator.statistics.clusters import Clustered, Floats, by_cluster
-from services.evaluator.statistics.paired import Contrast, Resampling
+from services.evaluator.statistics.paired import Contrast, Resampling, rounded
 from services.evaluator.statistics.permutation import sign_flip_p
 
 _BLOCK = 2_000_000  # numbers held at once
@@ -91,7 +91,8 @@ def over_seeds(
     """
     if len(differences) < 2:
         raise ValueError("two training seeds are needed at least: one says nothing of the others")
-    each = [by_cluster(row, labels) for row in differences]
+    values = [rounded(row, bound) for row in differences]
+    each = [by_cluster(row, labels) for row in values]
     sizes = each[0].sizes
     sums = np.stack([data.sums for data in each])
     data = Clustered(sums=sums.mean(axis=0), sizes=sizes)
@@ -101,7 +102,7 @@ def over_seeds(
         means=_resampled(sums, sizes, resamples=how.resamples, seed=how.seed),
         p=sign_flip_p(data, permutations=how.permutations, seed=how.seed),
         bound=bound,
-        identical=not any(any(row) for row in differences),
+        identical=not any(map(any, values)),
         by_seed=tuple(float(mean) for mean in by_seed),
         seed_variance=float(by_seed.var(ddof=1)) / len(each),
         shared_variance=_intersection(sums, sizes),

@@ -152,6 +152,7 @@ def test_a_file_may_be_compressed_or_one_list_of_json(compare: Compare, write: W
         ('{"id": 1, "score": NaN}\n', "line 1: 'score' is nan"),
         ('{"id": 1, "score": 1}\n{"id": 2, "score": Infinity}\n', "line 2: 'score' is inf"),
         ('{"id": 1, "score": 1e999}\n', "'score' is inf"),
+        ('{"id": 1, "score": -1e308}\n', "'score' is -1e+308; scores are reckoned with up to"),
         (f'{{"id": 1, "score": 1{"0" * 400}}}\n', "'score' is 1000"),
         (f'{{"id": 1, "score": 1{"0" * 5000}}}\n', "line 1 is not JSON"),
         ('{"id": 1, "score": 1}\n{"id": 2, "score": true}\n', "line 2: 'score' is a boolean"),

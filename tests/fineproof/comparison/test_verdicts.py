@@ -154,6 +154,16 @@ def test_repeats_without_a_score_are_counted_and_bounded(compare: Compare) -> No
     assert told["bounds"] == pytest.approx([0.1 - 0.5, 1 - 0.5])
 
 
+@pytest.mark.parametrize("score", [0.1, 1234567.1, 3e99])
+def test_the_rounding_of_means_is_no_difference(compare: Compare, score: float) -> None:
+    once = [{"id": n, "score": score} for n in range(60)]
+    again = [{"id": n, "score": score} for n in range(60) for _ in range(10)]
+    told = compare(once, again, "--repeats").result
+    assert (told["verdict"], told["diff"], told["p"]) == ("EQUIVALENT", 0, 1)
+    doubled = compare(once, [row | {"score": 2 * score} for row in once]).result
+    assert (doubled["verdict"], doubled["diff"]) == ("HELPS", pytest.approx(score))
+
+
 def test_where_a_scale_ends_nowhere_the_unscored_leave_nothing_decided(compare: Compare) -> None:
     percent = [{"id": n, "score": 40 + n % 30} for n in range(200)]
     better = [row | {"score": row["score"] + 20} for row in percent]

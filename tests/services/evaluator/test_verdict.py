@@ -32,6 +32,12 @@ def test_differences_that_cancel_in_every_document_are_not_called_identical() ->
     assert (decision.verdict, decision.notes) == ("EQUIVALENT", ())
 
 
+def test_the_rounding_of_sums_is_no_difference() -> None:
+    decision, evidence = judge(np.full(60, 0.1 + 0.2 - 0.3), alone(60))
+    assert evidence.identical
+    assert (decision.verdict, evidence.p) == ("EQUIVALENT", 1.0)
+
+
 def test_identical_runs_of_few_items_say_what_they_cannot_exclude() -> None:
     decision, _ = judge(np.zeros(20), alone(20))
     assert decision.verdict == "EQUIVALENT"
