@@ -49,15 +49,20 @@ def applied(policy: GatePolicy, report: Report) -> GatePolicy:
         raise InvalidRequest(
             f"The policy names {metric} under {condition}, which the experiment did not "
             f"declare. It declared {', '.join(report.primary_metrics)} under "
-            f"{', '.join(report.conditions)}.",
+            f"{', '.join(_conditions(report))}.",
             code="not_declared",
             param="policy",
         )
     return filled
 
 
+def _conditions(report: Report) -> list[Condition]:
+    """Those of the declared family: what was asked under others besides decides nothing."""
+    return report.spec.primary_conditions or report.conditions
+
+
 def _filled(policy: GatePolicy, report: Report) -> GatePolicy:
-    conditions = policy.conditions or report.conditions
+    conditions = policy.conditions or _conditions(report)
     metrics = policy.metrics or report.primary_metrics
     required = policy.required
     if required is None:
@@ -72,7 +77,7 @@ def _undeclared(filled: GatePolicy, report: Report) -> list[tuple[Condition, str
     """What a policy names that is outside the declared family."""
     named = {(one.condition, one.metric) for one in filled.required or ()}
     named |= set(product(filled.conditions or (), filled.metrics or ()))
-    return sorted(named - set(product(report.conditions, report.primary_metrics)))
+    return sorted(named - set(product(_conditions(report), report.primary_metrics)))
 
 
 def shut_by(

@@ -94,7 +94,7 @@ def build_report(measured: Measured) -> Report:
         experiment_id=measured.experiment_id,
         name=measured.name,
         created_at=measured.created_at,
-        headline=headline(compared, spec.conditions),
+        headline=headline(compared, spec.primary_conditions or spec.conditions),
         dataset=ReportDataset(
             name=spec.dataset.name,
             items=len(measured.items),

@@ -165,7 +165,8 @@ def focus_of(conditions: Sequence[Condition]) -> Condition:
 
 def headline(comparisons: Sequence[Comparison], conditions: Sequence[Condition]) -> str:
     """One sentence over all primary comparisons: what each tuned arm does in the RAG pipeline
-    first, then in how many of the other comparisons it does what."""
+    first, then in how many of the other comparisons it does what. ``conditions`` are those
+    declared."""
     primary = [comparison for comparison in comparisons if comparison.primary]
     if not primary:
         return "Nothing could be compared."

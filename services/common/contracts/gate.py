@@ -26,7 +26,7 @@ class GatePolicy(Ask):
 
     No comparison of the declared family may say HURTS, under ``conditions`` on ``metrics`` (null:
     all of it). ``required`` ones must have been decided; null asks it of ``metrics`` under the
-    condition a pipeline runs in: ``retrieved`` where it was measured. ``max_unscored_share`` is
+    condition a pipeline runs in: ``retrieved`` where it was declared. ``max_unscored_share`` is
     of the answers of the arm, and of its baseline, that never came.
     """
 

@@ -192,6 +192,23 @@ def test_one_hurt_anywhere_in_the_family_is_enough(report: Report) -> None:
     assert reasons(hurt, "rag", narrowed) == []
 
 
+def test_conditions_outside_the_declared_family_cannot_be_asked_for() -> None:
+    narrow = build_report(measured(primary_conditions=["closed_book"]))
+    assert narrow.headline.startswith("qa is EQUIVALENT on closed_book")
+    asked = applied(GatePolicy(), narrow)
+    assert asked.conditions == ["closed_book"]
+    assert {one.condition for one in asked.required or ()} == {"closed_book"}
+    assert reasons(proven(narrow), "rag") == []
+    for policy in (
+        {"conditions": ["retrieved"], "required": []},
+        {"required": [{"condition": "retrieved", "metric": "token_f1"}]},
+    ):
+        with pytest.raises(InvalidRequest, match=r"declared .* under closed_book\."):
+            applied(GatePolicy.model_validate(policy), narrow)
+    floor = {"conditions": ["retrieved"], "required": []}
+    assert "under retrieved was not declared" in floored(proven(narrow), GatePolicy(), **floor)[0]
+
+
 def test_metrics_outside_the_declared_family_do_not_decide(report: Report) -> None:
     assert reasons(judged(proven(report), "HURTS", metric="rouge_l"), "rag") == []
 
