@@ -13,7 +13,11 @@ from services.common.contracts.gate import (
 )
 from services.common.contracts.generator import Condition
 from services.common.errors import InvalidRequest
+from services.evaluator.metrics.judged import margin_of, metrics_of
+from services.evaluator.statistics.scales import ONE_TO_FIVE, UNIT
 from services.evaluator.verdict import effect, focus_of
+
+_ROUNDING = 1e-9  # of a margin reckoned in proportion
 
 
 def arm_of(report: Report, ask: GateCreate) -> ReportArm:
@@ -116,9 +120,8 @@ def _below(report: Report, floor: GateFloor) -> list[GateReason]:
     lacks: list[str] = []
     if floor.min_items is not None and items < floor.min_items:
         lacks.append(f"{items} items were asked, and {floor.min_items} must be")
-    margin = max([statistics.margin, *statistics.margins.values()])
-    if floor.max_margin is not None and margin > floor.max_margin:
-        lacks.append(f"a margin of {margin:g} is wider than {floor.max_margin:g}")
+    if floor.max_margin is not None and (wide := _too_wide(report, floor.max_margin)):
+        lacks.append(wide)
     if floor.max_alpha is not None and statistics.alpha > floor.max_alpha:
         lacks.append(f"an alpha of {statistics.alpha:g} is larger than {floor.max_alpha:g}")
     if floor.datasets is not None and report.dataset.sha256 not in floor.datasets:
@@ -130,6 +133,23 @@ def _below(report: Report, floor: GateFloor) -> list[GateReason]:
     return [
         GateReason(code="below_floor", message=f"The operator's floor: {why}.") for why in lacks
     ]
+
+
+def _too_wide(report: Report, most: float) -> str | None:
+    """The widest margin of what decides, if it is beyond ``most`` from 0 to 1; of a judge's scores
+    beyond as many times what they have by default, so that 0.05 allows 0.25 from 1 to 5."""
+    metrics = metrics_of(report.spec)
+    found: list[tuple[float, str]] = []
+    for name in report.primary_metrics:
+        metric, allowed = metrics[name], most
+        if metric.judged is not None:
+            usual = ONE_TO_FIVE.margin * metric.judged.width / ONE_TO_FIVE.width
+            allowed = most * usual / UNIT.margin
+        margin = margin_of(metric, report.spec.statistics)
+        if margin > allowed * (1 + _ROUNDING):
+            told = f"a margin of {margin:g} on {name} is wider than {allowed:g}"
+            found.append((margin / allowed, told))
+    return max(found)[1] if found else None
 
 
 def _unproven(report: Report, arm: ReportArm) -> list[GateReason]:

@@ -40,8 +40,10 @@ class GateFloor(GatePolicy):
     """What an operator asks of every arm on top of the caller's policy, which may ask for more.
 
     ``max_margin`` and ``max_alpha`` bound what the experiment counted as no difference, and how
-    often it may err; ``min_items`` are items asked, ``datasets`` the SHA-256 of test sets that
-    count, ``baselines`` the models that an arm may be compared with. Null asks for nothing.
+    often it may err; the margin is one from 0 to 1, and a judge's count in proportion to what they
+    are by default, 0.25 from 1 to 5 as 0.05. ``min_items`` are items asked, ``datasets`` the
+    SHA-256 of test sets that count, ``baselines`` the models that an arm may be compared with.
+    Null asks for nothing.
     """
 
     max_margin: Annotated[float, Field(gt=0)] | None = None

@@ -10,6 +10,7 @@ import pytest
 from services.common.contracts.evaluator import Report, ReportArm
 from services.common.contracts.gate import Gate, GateCreate, GateFloor, GatePolicy, GateReason
 from services.common.contracts.generator import AdapterProof
+from services.common.contracts.judge import JudgeAsk
 from services.common.errors import InvalidRequest, Unavailable
 from services.common.settings import ApiKey
 from services.evaluator.gate import applied, arm_of, shut_by
@@ -285,7 +286,7 @@ def test_what_both_ask_for_is_said_once(report: Report) -> None:
     ("floor", "said"),
     [
         ({"max_alpha": 0.01}, "an alpha of 0.05 is larger than 0.01"),
-        ({"max_margin": 0.01}, "a margin of 0.05 is wider than 0.01"),
+        ({"max_margin": 0.01}, "a margin of 0.05 on token_f1 is wider than 0.01"),
         ({"min_items": 10_000}, "and 10000 must be"),
         ({"datasets": ["00" * 32]}, "none of those that count"),
         ({"baselines": ["ft:champion"]}, "is none of ft:champion"),
@@ -296,6 +297,21 @@ def test_an_experiment_below_the_floor_opens_no_gate(
     report: Report, floor: dict[str, Any], said: str
 ) -> None:
     assert said in floored(proven(report), GatePolicy(), **floor)[0]
+
+
+def test_a_judge_s_margin_is_held_to_the_floor_on_its_own_scale(report: Report) -> None:
+    def said(margin: float, *metrics: str) -> list[str]:
+        short = {"name": "tone", "criterion": "Is it kind?", "scale": [1, 3]}
+        judge = JudgeAsk.model_validate({"model": "j", "margin": margin, "rubrics": [short]})
+        spec = report.spec.model_copy(update={"judge": judge})
+        asked = proven(report).model_copy(update={"spec": spec, "primary_metrics": metrics})
+        return floored(asked, GatePolicy(required=[]), required=[], max_margin=0.05)
+
+    assert said(0.25, "token_f1", "accuracy", "tone") == []
+    (wide,) = said(4, "token_f1", "accuracy")
+    assert wide == "The operator's floor: a margin of 4 on accuracy is wider than 0.25."
+    assert "a margin of 2 on tone is wider than 0.125" in said(4, "tone")[0]
+    assert said(4, "token_f1") == []  # its judge decides nothing
 
 
 def test_the_only_arm_beside_the_baseline_need_not_be_named(report: Report) -> None:
