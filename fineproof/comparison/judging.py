@@ -154,7 +154,7 @@ def judge(pairs: Pairs, how: How) -> Result:
         diff=evidence.estimate,
         ci95=evidence.interval(0.95),
         interval=evidence.interval(1 - how.alpha),
-        equivalence_interval=evidence.interval(1 - 2 * how.alpha),
+        equivalence_interval=evidence.equivalence(how.alpha),
         alpha=how.alpha,
         p=evidence.p,
         n=evidence.data.n,

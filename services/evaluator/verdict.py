@@ -34,7 +34,7 @@ def decide(
     """Judge one comparison; the first that holds:
 
     1. EQUIVALENT: the 1 − 2·alpha interval lies inside ±margin (two one-sided tests at alpha,
-       Schuirmann 1987).
+       Schuirmann 1987), and so do the exact limits of yes-or-no answers that changed.
     2. HELPS or HURTS: the interval at the level corrected for the family excludes 0, and the
        corrected sign-flip p agrees. The bootstrap alone is too sure of a few documents.
     3. INCONCLUSIVE, with the number of items that would settle it at 80 % power.
@@ -71,11 +71,11 @@ def _of_scored(
             (f"{evidence.data.clusters} documents are too few for any verdict",),
             max(
                 math.ceil(evidence.data.n / evidence.data.clusters * MIN_CLUSTERS),
-                _n_needed(evidence, corrected, margin) or 0,
+                _n_needed(evidence, corrected, margin, alpha) or 0,
             ),
         )
     told_apart = _excludes_zero(evidence, corrected.alpha) and corrected.p <= alpha
-    if _inside(evidence.interval(1 - 2 * alpha), margin):
+    if _inside(evidence.equivalence(alpha), margin):
         noted = ("a difference can be told, but it is smaller than the margin",)
         return Decision("EQUIVALENT", noted if told_apart else ())
     if told_apart:
@@ -87,17 +87,19 @@ def _of_scored(
         if corrected.alpha >= alpha:  # it was the only one
             why = "the permutation test does not agree"
         notes = (f"its own interval excludes 0, but {why}",)
-    return Decision("INCONCLUSIVE", notes, _n_needed(evidence, corrected, margin))
+    return Decision("INCONCLUSIVE", notes, _n_needed(evidence, corrected, margin, alpha))
 
 
-def _n_needed(evidence: Contrast, corrected: Corrected, margin: float) -> int | None:
+def _n_needed(evidence: Contrast, corrected: Corrected, margin: float, alpha: float) -> int | None:
     return items_needed(
         n=evidence.data.n,
         standard_error=evidence.standard_error,
         diff=evidence.estimate,
         margin=margin,
         alpha=corrected.alpha,
+        equivalence_alpha=alpha,
         fixed_variance=evidence.fixed_variance,
+        flips=evidence.flips,
     )
 
 
@@ -115,7 +117,7 @@ def _bounded(
     if decision.verdict == "EQUIVALENT":
         stands = _inside((low, high), margin)
         sure = stands and all(
-            _inside(end.interval(1 - 2 * alpha), margin) for end in (bounds.lowest, bounds.highest)
+            _inside(end.equivalence(alpha), margin) for end in (bounds.lowest, bounds.highest)
         )
     else:
         rises = evidence.estimate > 0
@@ -148,11 +150,15 @@ def _excludes_zero(evidence: Contrast, alpha: float) -> bool:
 
 
 def _if_small(evidence: Contrast, margin: float) -> tuple[str, ...]:
-    # The rule of three: 0 of n seen is compatible with 3 in n (Hanley and Lippman-Hand 1983).
-    unseen = 3 / evidence.data.n
+    # The rule of three: 0 of n seen is compatible with 3 in n (Hanley and Lippman-Hand 1983). Of
+    # items that stand or fall together nobody knows how many the documents are worth: one each.
+    unseen = min(1.0, 3 / evidence.data.effective)
     if unseen * evidence.bound <= margin:
         return ()
-    return (f"no item differs, but {evidence.data.n} items cannot exclude that {unseen:.0%} would",)
+    seen = f"{evidence.data.n} items"
+    if evidence.data.clusters < evidence.data.n:
+        seen += f" in {evidence.data.clusters} clusters"
+    return (f"no item differs, but {seen} cannot exclude that {unseen:.0%} would",)
 
 
 _RAG_FIRST: tuple[Condition, ...] = ("retrieved", "oracle", "distractors", "closed_book")

@@ -1,11 +1,12 @@
 """A mean paired difference with its resampled distribution: the evidence a verdict rests on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.evaluator.statistics.bootstrap import interval, resampled_means
 from services.evaluator.statistics.clusters import Clustered, Floats, by_cluster
 from services.evaluator.statistics.permutation import sign_flip_p
+from services.evaluator.statistics.rare import Flipped, flipped_in
 
 ROUNDING = 1e-12
 """Of the largest a mean could be: what is less is the rounding of sums, 0.1 + 0.2 − 0.3."""
@@ -24,7 +25,8 @@ class Resampling:
 class Contrast:
     """Differences of ``n`` items in their clusters; ``bound`` is the largest a mean could be.
 
-    ``identical`` means that not one item differs, not that the differences cancel.
+    ``identical`` means that not one item differs, not that the differences cancel; ``flips`` are
+    those of yes-or-no answers.
     """
 
     data: Clustered
@@ -32,6 +34,7 @@ class Contrast:
     p: float
     bound: float
     identical: bool
+    flips: Flipped | None = field(default=None, kw_only=True)
 
     @property
     def estimate(self) -> float:
@@ -52,6 +55,16 @@ class Contrast:
             return -self.bound, self.bound
         return interval(self.means, level=level, clusters=self.data.effective)
 
+    def equivalence(self, alpha: float) -> tuple[float, float]:
+        """What must lie within a margin for two one-sided tests at ``alpha``: the 1 − 2·alpha
+        interval, of yes-or-no answers as wide as their exact limits, too. A bootstrap of one loss
+        in 61 knows of no second one."""
+        low, high = self.interval(1 - 2 * alpha)
+        if self.flips is None:
+            return low, high
+        exact = self.flips.interval(1 - 2 * alpha)
+        return min(low, exact[0]), max(high, exact[1])
+
 
 def contrast(
     differences: Sequence[float], labels: Sequence[str], *, how: Resampling, bound: float = 1.0
@@ -65,6 +78,7 @@ def contrast(
         p=sign_flip_p(data, permutations=how.permutations, seed=how.seed),
         bound=bound,
         identical=not any(values),
+        flips=flipped_in(values, data, bound),
     )
 
 

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
+
+from services.evaluator.statistics.rare import Flipped
 
 # With fewer, not even all documents agreeing is significant at 5 %: 2 · 2^−5 > 0.05.
 MIN_CLUSTERS = 6
@@ -57,11 +59,14 @@ def items_needed(
     alpha: float,
     power: float = 0.8,
     fixed_variance: float = 0.0,
+    equivalence_alpha: float = 0.05,
+    flips: Flipped | None = None,
 ) -> int | None:
     """Items that would settle a comparison with probability ``power``, were ``diff`` the truth.
 
     The fewer of two: what it takes to tell ``diff`` from 0 at two-sided ``alpha``, or, where
-    ``diff`` lies inside ±``margin``, to place it there by two one-sided tests at 5 %. Normal
+    ``diff`` lies inside ±``margin``, to place it there by two one-sided tests at
+    ``equivalence_alpha``, of yes-or-no answers that flip as ``flips`` by exact ones. Normal
     approximation; ``standard_error`` is that of ``n`` items clustered as these are, and
     ``fixed_variance`` the part of its square that no item lessens, such as that between training
     seeds. None where no number would do, or an error cannot be told.
@@ -74,8 +79,9 @@ def items_needed(
         needed.append(_times(abs(diff) / told, standard_error, fixed_variance))
     if abs(diff) < margin:
         # Both tests must succeed: each is given half of what may go wrong.
-        placed = ndtri(0.95) + ndtri(1 - (1 - power) / 2)
-        needed.append(_times((margin - abs(diff)) / placed, standard_error, fixed_variance))
+        placed = ndtri(1 - equivalence_alpha) + ndtri(1 - (1 - power) / 2)
+        times = _times((margin - abs(diff)) / placed, standard_error, fixed_variance)
+        needed.append(max(times, _times_exact(flips, margin, placed)))
     if not needed or min(needed) > 1e9:
         return None
     return max(n + 1, math.ceil(n * min(needed)))
@@ -85,3 +91,15 @@ def _times(wanted: float, standard_error: float, fixed_variance: float) -> float
     """How many times the items bring the standard error down to ``wanted``."""
     left = wanted**2 - fixed_variance
     return (standard_error**2 - fixed_variance) / left if left > 0 else math.inf
+
+
+def _times_exact(flips: Flipped | None, margin: float, placed: float) -> float:
+    """How many times the items bring exact limits inside the margin, ``placed`` normal deviations
+    from what was seen; 1 at least."""
+    factor = 1.0
+    while flips is not None and factor < 1e6:
+        low, high = flips.times(factor).interval(1 - 2 * ndtr(-placed))
+        if -margin < low and high < margin:
+            break
+        factor *= 1.02
+    return factor

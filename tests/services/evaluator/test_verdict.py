@@ -41,7 +41,13 @@ def test_the_rounding_of_sums_is_no_difference() -> None:
 def test_identical_runs_of_few_items_say_what_they_cannot_exclude() -> None:
     decision, _ = judge(np.zeros(20), alone(20))
     assert decision.verdict == "EQUIVALENT"
-    assert "cannot exclude that 15%" in decision.notes[0]
+    assert "20 items cannot exclude that 15%" in decision.notes[0]
+
+
+def test_identical_items_of_few_documents_say_so_however_many_they_are() -> None:
+    decision, _ = judge(np.zeros(100), [str(n % 2) for n in range(100)])
+    assert decision.verdict == "EQUIVALENT"
+    assert "100 items in 2 clusters cannot exclude that 100%" in decision.notes[0]
 
 
 def test_a_small_real_difference_inside_the_margin_is_equivalent_and_said_to_be_there() -> None:
