@@ -9,7 +9,7 @@ from services.common.contracts.generator import Condition
 from services.evaluator.statistics.missing import Bounds
 from services.evaluator.statistics.multiplicity import Corrected
 from services.evaluator.statistics.paired import ROUNDING, Contrast
-from services.evaluator.statistics.power import MIN_CLUSTERS, items_needed
+from services.evaluator.statistics.power import MIN_CLUSTERS, clusters_needed, items_needed
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,8 @@ def _of_scored(
     if evidence.identical:
         return Decision("EQUIVALENT", _if_small(evidence, margin))
     if evidence.data.clusters < MIN_CLUSTERS:
-        return Decision(
-            "INCONCLUSIVE",
-            (f"{evidence.data.clusters} documents are too few for any verdict",),
-            max(
-                math.ceil(evidence.data.n / evidence.data.clusters * MIN_CLUSTERS),
-                _n_needed(evidence, corrected, margin, alpha) or 0,
-            ),
-        )
+        few = f"{evidence.data.clusters} documents are too few for any verdict"
+        return _with_documents(few, evidence, corrected, margin, alpha)
     told_apart = _excludes_zero(evidence, corrected.alpha) and corrected.p <= alpha
     if _inside(evidence.equivalence(alpha), margin):
         noted = ("a difference can be told, but it is smaller than the margin",)
@@ -81,6 +75,13 @@ def _of_scored(
     if told_apart:
         better = (evidence.estimate > 0) == higher_is_better
         return Decision("HELPS" if better else "HURTS")
+    level = f"no difference at all at a level of {corrected.alpha:.2g}"
+    if evidence.data.clusters < (enough := clusters_needed(corrected.alpha)):
+        few = f"{evidence.data.clusters} documents can tell {level}, {enough} could"
+        return _with_documents(few, evidence, corrected, margin, alpha)
+    if evidence.least_p > corrected.alpha:
+        few = f"so few permutations can tell {level}, {math.ceil(1 / corrected.alpha)} could"
+        return Decision("INCONCLUSIVE", (few,))
     notes: tuple[str, ...] = ()
     if _excludes_zero(evidence, alpha):
         why = "one of so many comparisons may by chance"
@@ -88,6 +89,15 @@ def _of_scored(
             why = "the permutation test does not agree"
         notes = (f"its own interval excludes 0, but {why}",)
     return Decision("INCONCLUSIVE", notes, _n_needed(evidence, corrected, margin, alpha))
+
+
+def _with_documents(
+    why: str, evidence: Contrast, corrected: Corrected, margin: float, alpha: float
+) -> Decision:
+    """Undecided for lack of documents: so many items that there are enough of these, too."""
+    documents = evidence.data.n / evidence.data.clusters * clusters_needed(corrected.alpha)
+    needed = _n_needed(evidence, corrected, margin, alpha) or 0
+    return Decision("INCONCLUSIVE", (why,), max(math.ceil(documents), needed))
 
 
 def _n_needed(evidence: Contrast, corrected: Corrected, margin: float, alpha: float) -> int | None:

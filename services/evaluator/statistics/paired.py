@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from services.evaluator.statistics.bootstrap import interval, resampled_means
 from services.evaluator.statistics.clusters import Clustered, Floats, by_cluster
-from services.evaluator.statistics.permutation import sign_flip_p
+from services.evaluator.statistics.permutation import least_p, sign_flip_p
 from services.evaluator.statistics.rare import Flipped, flipped_in
 
 ROUNDING = 1e-12
@@ -26,7 +26,7 @@ class Contrast:
     """Differences of ``n`` items in their clusters; ``bound`` is the largest a mean could be.
 
     ``identical`` means that not one item differs, not that the differences cancel; ``flips`` are
-    those of yes-or-no answers.
+    those of yes-or-no answers. ``least_p`` is what p could be at best, whatever the differences.
     """
 
     data: Clustered
@@ -35,6 +35,7 @@ class Contrast:
     bound: float
     identical: bool
     flips: Flipped | None = field(default=None, kw_only=True)
+    least_p: float = field(default=0.0, kw_only=True)
 
     @property
     def estimate(self) -> float:
@@ -79,6 +80,7 @@ def contrast(
         bound=bound,
         identical=not any(values),
         flips=flipped_in(values, data, bound),
+        least_p=least_p(data.clusters, permutations=how.permutations),
     )
 
 

@@ -30,3 +30,10 @@ def sign_flip_p(data: Clustered, *, permutations: int, seed: int) -> float:
         flipped = bits.reshape(count, data.clusters) @ sums
         as_large += int((np.abs(total - 2 * flipped) >= observed).sum())
     return (as_large + 1) / (permutations + 1)
+
+
+def least_p(clusters: int, *, permutations: int) -> float:
+    """The smallest p that so many clusters and permutations could give, whatever the data."""
+    if clusters <= _EXACT_UP_TO:
+        return min(1.0, 2.0 ** (1 - clusters))
+    return 1 / (permutations + 1)

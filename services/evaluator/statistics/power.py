@@ -11,6 +11,11 @@ from services.evaluator.statistics.rare import Flipped
 MIN_CLUSTERS = 6
 
 
+def clusters_needed(alpha: float) -> int:
+    """As many as could tell anything at ``alpha``: a sign-flip test gives 2 · 2^−G at best."""
+    return max(MIN_CLUSTERS, math.ceil(1 - math.log2(alpha)))
+
+
 def design_effect(sizes: Sequence[int], icc: float) -> float:
     """How much larger the variance of a mean over items is for their being clustered.
 
@@ -38,11 +43,11 @@ def smallest_effect(
     within a cluster. (t₁₋α′⸝₂ + t_power)·deviation·√(design effect / items), with one degree
     of freedom less than there are effective clusters: H. Bloom, "Minimum Detectable Effects",
     Evaluation Review 19(5), 1995. α′ is ``alpha`` over the ``family`` of declared comparisons, the
-    level of Holm's first step. None with fewer than six clusters, which allow no verdict.
+    level of Holm's first step. None with fewer clusters than could tell anything at α′.
     """
     if not 0 <= icc <= 1 or deviation < 0 or family < 1 or any(size < 1 for size in sizes):
         raise ValueError("sizes and family are at least 1, deviation is not below 0, icc 0 to 1")
-    if len(sizes) < MIN_CLUSTERS:
+    if len(sizes) < clusters_needed(alpha / family):
         return None
     freedom = sum(sizes) ** 2 / sum(size * size for size in sizes) - 1
     told = stdtrit(freedom, 1 - alpha / family / 2) + stdtrit(freedom, power)

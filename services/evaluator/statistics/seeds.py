@@ -9,7 +9,7 @@ from scipy.special import ndtri, stdtrit
 
 from services.evaluator.statistics.clusters import Clustered, Floats, by_cluster
 from services.evaluator.statistics.paired import Contrast, Resampling, rounded
-from services.evaluator.statistics.permutation import sign_flip_p
+from services.evaluator.statistics.permutation import least_p, sign_flip_p
 
 _BLOCK = 2_000_000  # numbers held at once
 
@@ -103,6 +103,7 @@ def over_seeds(
         p=sign_flip_p(data, permutations=how.permutations, seed=how.seed),
         bound=bound,
         identical=not any(map(any, values)),
+        least_p=least_p(data.clusters, permutations=how.permutations),
         by_seed=tuple(float(mean) for mean in by_seed),
         seed_variance=float(by_seed.var(ddof=1)) / len(each),
         shared_variance=_intersection(sums, sizes),

@@ -38,6 +38,25 @@ def test_the_rounding_of_sums_is_no_difference() -> None:
     assert (decision.verdict, evidence.p) == ("EQUIVALENT", 1.0)
 
 
+def test_what_no_data_could_tell_asks_for_documents_or_for_permutations() -> None:
+    """Six documents that all agree have a p of 0.03, of which a family of twelve makes 0.4."""
+    differences = 0.9 + np.random.default_rng(0).normal(0, 0.05, 300)
+    six = [str(n // 50) for n in range(300)]
+    assert judge(differences, six)[0].verdict == "HELPS"
+    decision, _ = judge(differences, six, family=12)
+    assert (decision.verdict, decision.n_needed) == ("INCONCLUSIVE", 450)
+    assert (
+        "6 documents can tell no difference at all at a level of 0.0042, 9 could"
+        in (decision.notes[0])
+    )
+    evidence = contrast(differences.tolist(), alone(300), how=Resampling(1_000, 1_000, 0))
+    corrected = holm([evidence.p] * 60, alpha=0.05)[0]
+    decision = decide(evidence, corrected, margin=0.05, alpha=0.05, higher_is_better=True)
+    assert (decision.verdict, decision.n_needed) == ("INCONCLUSIVE", None)
+    assert "so few permutations" in decision.notes[0]
+    assert "1200 could" in decision.notes[0]
+
+
 def test_identical_runs_of_few_items_say_what_they_cannot_exclude() -> None:
     decision, _ = judge(np.zeros(20), alone(20))
     assert decision.verdict == "EQUIVALENT"

@@ -46,6 +46,9 @@ def test_a_larger_family_needs_a_larger_effect_and_five_documents_find_none() ->
     assert many is not None
     assert many > 1.3 * one
     assert smallest_effect([100] * 5, deviation=1.0) is None
+    assert smallest_effect([100] * 8, deviation=1.0) is not None
+    assert smallest_effect([100] * 8, deviation=1.0, family=12) is None
+    assert smallest_effect([100] * 6, deviation=1.0, alpha=0.01) is None
 
 
 def test_what_no_run_can_have_is_refused() -> None:
@@ -79,6 +82,16 @@ def test_where_a_difference_is_small_equivalence_is_what_would_settle_it() -> No
     assert tiny == items_needed(diff=-0.001, **common)  # type: ignore[arg-type]
     assert 400 < tiny < 1_000
     assert items_needed(n=100, standard_error=0.0, diff=0.1, margin=0.05, alpha=0.05) is None
+
+
+def test_equivalence_at_another_level_takes_other_items() -> None:
+    common = {"n": 100, "standard_error": 0.1, "diff": 0.001, "margin": 0.05, "alpha": 0.05}
+    strict = items_needed(**common, equivalence_alpha=0.01)  # type: ignore[arg-type]
+    usual = items_needed(**common)  # type: ignore[arg-type]
+    assert strict is not None
+    assert usual is not None
+    # Normal deviations of 2.33 and 1.28 in place of 1.64 and 1.28.
+    assert strict / usual == pytest.approx((3.608 / 2.926) ** 2, rel=0.01)
 
 
 def test_as_many_items_as_needed_do_settle_it_four_times_in_five() -> None:
