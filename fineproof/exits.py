@@ -34,10 +34,13 @@ class Commands(TyperGroup):
             raise
 
     def invoke(self, ctx: Any) -> Any:
+        as_json = "--json" in ctx.args  # an option that cannot be read keeps all from being read
         try:
             return super().invoke(ctx)
         except _UsageError as error:
             error.exit_code = NO_ANSWER
+            if as_json:
+                typer.echo(_no_answer(error.format_message()))
             raise
 
 
@@ -80,5 +83,9 @@ def answering(command: Callable[..., int]) -> Callable[..., None]:
 def _give_up(message: str, as_json: bool) -> NoReturn:
     typer.echo(f"fineproof: {message}", err=True)
     if as_json:
-        typer.echo(json.dumps({"verdict": None, "exit_code": NO_ANSWER, "error": message}))
+        typer.echo(_no_answer(message))
     raise typer.Exit(NO_ANSWER)
+
+
+def _no_answer(message: str) -> str:
+    return json.dumps({"verdict": None, "exit_code": NO_ANSWER, "error": message})

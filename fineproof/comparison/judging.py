@@ -18,6 +18,7 @@ from services.evaluator.statistics.paired import ROUNDING, Contrast, Resampling,
 from services.evaluator.verdict import Decision, decide
 
 _EXAMPLES = 5
+_UNLIKE = 4  # times as high as scores from 0 to 1: from 1 to 5, or percent
 
 EXIT_CODES: dict[Verdict, int] = {
     "HELPS": GOOD,
@@ -219,6 +220,13 @@ def _notes(pairs: Pairs, evidence: Contrast, margin: float | None) -> list[str]:
         notes.append(
             "the scores lie on no scale with a margin of its own, so nothing can be EQUIVALENT; "
             "--margin says what counts as no difference"
+        )
+    low, high = sorted((pairs.base, pairs.tuned), key=lambda side: side.highest)
+    shares = low.lowest >= 0 and 0 < low.highest <= 1
+    if not pairs.scale.known and shares and high.highest > _UNLIKE * low.highest:
+        notes.append(
+            f"the scores of {low.path} go up to {low.highest:g} and those of {high.path} to "
+            f"{high.highest:g}: are they on one scale?"
         )
     missing = sum(len(side.rows) - len(pairs.pairs) for side in (pairs.base, pairs.tuned))
     if missing:

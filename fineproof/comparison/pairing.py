@@ -103,7 +103,7 @@ def _same_kind(base: Side, tuned: Side, ask: Ask) -> None:
     if ask.threshold is not None or None in (base.kind, tuned.kind) or base.kind == tuned.kind:
         return
     numbers = base if base.kind == "number" else tuned
-    if set(numbers.scores) <= {0.0, 1.0}:
+    if numbers.binary:
         return
     raise UserError(
         f"'{base.score}' is a {base.kind} in {base.path} and a {tuned.kind} in {tuned.path}; "

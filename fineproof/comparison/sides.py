@@ -100,14 +100,11 @@ class Side:
     kind: Kind | None = None
     lowest: float = math.inf
     highest: float = -math.inf
+    binary: bool = True
 
     @property
     def unscored(self) -> int:
         return sum(row.unscored > 0 for row in self.rows)
-
-    @property
-    def scores(self) -> list[float]:
-        return [row.score for row in self.rows if row.score is not None]
 
 
 @dataclass
@@ -157,12 +154,15 @@ def _found(
 def _files(path: Path, tool: str | None) -> list[tuple[str | None, Path]]:
     """The file itself; of lm-evaluation-harness also a folder, or the summary beside samples."""
     summary = path.name.startswith("results_") and path.suffix == ".json"
-    if tool in (None, "lm-eval") and (path.is_dir() or (summary and path.is_file())):
-        try:
-            return [*lm_eval.sample_files(path)]
-        except UserError:
-            if path.is_dir():
-                raise
+    try:
+        if tool in (None, "lm-eval") and (path.is_dir() or (summary and path.is_file())):
+            try:
+                return [*lm_eval.sample_files(path)]
+            except UserError:
+                if path.is_dir():
+                    raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     return [(None, path)]
 
 
@@ -216,6 +216,7 @@ def _line(side: Side, ask: Ask, record: Record, imported: Imported) -> Line:
     side.kind = kind or side.kind
     if score is not None:
         side.lowest, side.highest = min(side.lowest, score), max(side.highest, score)
+        side.binary = side.binary and score in (0.0, 1.0)
         if ask.threshold is not None:
             score = float(ask.passes(score, ask.threshold))
     own = side.tool and tools()[side.tool].id

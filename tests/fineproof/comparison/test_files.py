@@ -178,12 +178,13 @@ def test_bad_input_is_told_with_its_place_and_ends_in_3(
         assert told.result["error"] in told.stderr
 
 
-@pytest.mark.parametrize("name", ["missing.jsonl", "."])
+@pytest.mark.parametrize("name", ["missing.jsonl", ".", "x" * 300])
 def test_a_file_that_is_not_there_or_a_folder_ends_in_3(
     compare: Compare, tmp_path: Path, name: str
 ) -> None:
     told = compare(tmp_path / name, ROWS)
     assert told.code == 3
+    assert "mistake in fineproof" not in told.stderr
     assert str(tmp_path) in _flat(told.stderr)
 
 
@@ -191,6 +192,8 @@ def test_true_and_false_meet_1_and_0_but_no_other_numbers(compare: Compare) -> N
     booleans = [{"id": n, "score": n % 2 == 0} for n in range(20)]
     numbers = [{"id": n, "score": 1 - n % 2} for n in range(20)]
     assert compare(booleans, numbers).result["verdict"] == "EQUIVALENT"
+    twice = [{"id": n, "score": score} for n in range(20) for score in (0, 1)]
+    assert compare(booleans, twice, "--repeats").result["tuned"] == 0.5
     told = compare(booleans, [{"id": n, "score": 0.5} for n in range(20)])
     assert told.code == 3
     assert "is a boolean" in told.stderr
@@ -225,7 +228,9 @@ def test_files_that_disagree_about_documents_are_refused(compare: Compare) -> No
 def test_an_option_that_is_wrong_ends_in_3_and_not_in_2(
     compare: Compare, options: tuple[str, ...]
 ) -> None:
-    assert compare(ROWS, ROWS, *options).code == 3
+    told = compare(ROWS, ROWS, *options)
+    assert (told.code, told.result["verdict"], told.result["exit_code"]) == (3, None, 3)
+    assert options[0] in told.result["error"]
 
 
 def _flat(text: str) -> str:

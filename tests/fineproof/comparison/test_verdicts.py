@@ -128,6 +128,15 @@ def test_margins_follow_the_scale_and_nothing_is_equivalent_on_an_unknown_one(
     assert compare(percent, percent).result["verdict"] == "EQUIVALENT"
 
 
+def test_files_that_look_to_be_on_unlike_scales_are_wondered_at(compare: Compare) -> None:
+    shares = [{"id": n, "score": n % 8 / 10} for n in range(60)]
+    percent = [row | {"score": 100 * row["score"]} for row in shares]
+    told = compare(shares, percent).result
+    assert any("0.7 and" in note and "to 70: are they" in note for note in told["notes"])
+    longer = [row | {"score": 2 * row["score"]} for row in shares]
+    assert not any("are they" in note for note in compare(shares, longer).result["notes"])
+
+
 def test_unscored_items_are_counted_and_bounded_never_zero(compare: Compare) -> None:
     def without(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
         return [row | ({"score": None} if n < count else {}) for n, row in enumerate(rows)]
