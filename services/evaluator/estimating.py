@@ -15,12 +15,12 @@ from services.common.contracts.retriever import BatchQuery, Passage, SearchResul
 from services.common.prompts import PassageText, render_messages
 from services.evaluator.items import cluster_of, read_items
 from services.evaluator.judges.exam.building import LEVELS
-from services.evaluator.metrics import METRICS
+from services.evaluator.metrics.judged import metrics_of
 from services.evaluator.peers import Peers
 from services.evaluator.schemas import ItemLine
 from services.evaluator.spending import beyond, cost_of
 from services.evaluator.statistics.power import MIN_CLUSTERS, smallest_effect
-from services.evaluator.statistics.scales import ONE_TO_FIVE, UNIT
+from services.evaluator.statistics.scales import UNIT
 
 LOOKED_AT = 50  # items whose passages are looked up
 CHARACTERS_A_TOKEN = 4.0
@@ -253,7 +253,7 @@ def _effect(ask: ExperimentCreate, sized: Sized, before: Past, metric: str) -> S
     conditions = ask.primary_conditions or ask.conditions
     family = (len(ask.arms) - 1) * len(conditions) * len(ask.metrics)
     # What past runs show has the clustering in it already.
-    scale = UNIT if metric in METRICS else ONE_TO_FIVE
+    scale = metrics_of(ask)[metric].range or UNIT
     deviation, icc = (scale.deviation, 0.1) if known is None else (known, 0.0)
     effect = smallest_effect(
         sized.documents, deviation=deviation, icc=icc, family=family, alpha=ask.statistics.alpha

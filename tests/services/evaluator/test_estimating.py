@@ -70,6 +70,18 @@ def test_repeats_training_seeds_and_a_judge_are_counted() -> None:
     assert any("judge" in sentence for sentence in judged.assumptions)
 
 
+def test_without_past_runs_each_metric_is_planned_on_its_own_scale() -> None:
+    yes_or_no = {"name": "kind", "criterion": "Is it kind?", "scale": [0, 1]}
+    judge = {"model": "small-base", "rubrics": [yes_or_no]}
+    asked = spec(judge=judge, metrics=["token_f1", "accuracy", "kind"])
+    found = {effect.metric: effect for effect in estimate(asked, SIZED, Past()).smallest_effects}
+    assert {name: effect.deviation for name, effect in found.items()} == {
+        "token_f1": 0.5,
+        "accuracy": 1.0,
+        "kind": 0.5,
+    }
+
+
 def test_past_runs_say_how_long_an_answer_takes_and_how_much_scores_spread() -> None:
     compared = Comparison(
         arm="qa",
