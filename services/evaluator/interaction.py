@@ -45,10 +45,11 @@ def _difference_in_differences(
     corrected: Corrected,
     spec: ExperimentCreate,
 ) -> DiffInDiff:
+    margin = margin_of(metric, spec.statistics)
     decision = decide(
         evidence,
         corrected,
-        margin=margin_of(metric, spec.statistics),
+        margin=margin,
         alpha=spec.statistics.alpha,
         higher_is_better=metric.higher_is_better,
         bounds=bounds,
@@ -62,6 +63,12 @@ def _difference_in_differences(
         p_holm=corrected.p,
         verdict=decision.verdict,
         note="; ".join(decision.notes) or None,
+        n=evidence.data.n,
+        clusters=evidence.data.clusters,
+        n_needed=decision.n_needed,
+        unscored=bounds.unscored if bounds else 0,
+        bounds=bounds.of_mean if bounds else None,
+        margin=margin,
     )
 
 

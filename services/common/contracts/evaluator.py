@@ -206,7 +206,8 @@ class Comparison(Wire):
 
 class DiffInDiff(Wire):
     """(tuned_retrieved − tuned_closed) − (base_retrieved − base_closed): what tuning does to the
-    value of retrieval."""
+    value of retrieval. Over ``n`` items with a score in all four (null in reports from before that
+    was told); ``n_needed``, ``unscored``, ``bounds`` and ``margin`` are those of a comparison."""
 
     arm: str
     metric: str
@@ -216,6 +217,12 @@ class DiffInDiff(Wire):
     p_holm: float | None
     verdict: Verdict
     note: str | None = None
+    n: int | None = None
+    clusters: int | None = None
+    n_needed: int | None = None
+    unscored: int = 0
+    bounds: tuple[float, float] | None = None
+    margin: float | None = None
 
 
 class Forgotten(Wire):

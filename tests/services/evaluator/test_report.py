@@ -170,7 +170,7 @@ def test_repeats_that_never_came_are_counted_and_bounded() -> None:
     untouched = found["qa", "retrieved", "token_f1"]
     assert (untouched.verdict, untouched.unscored, untouched.bounds) == ("HURTS", 0, None)
     value = next(d for d in report.diff_in_diff if (d.arm, d.metric) == ("rag", "token_f1"))
-    assert value.verdict == "INCONCLUSIVE"
+    assert (value.verdict, value.unscored) == ("INCONCLUSIVE", 864)
 
 
 def trained(*lacking: int) -> Measured:
@@ -202,8 +202,10 @@ def test_items_that_one_training_has_no_score_of_are_bounded_and_in_no_mean() ->
     # A third of the answers to half the items: a sixth of all, between 0 and 1.
     assert found.bounds == pytest.approx((0.5 * 5 / 6 - 1, 0.5 * 5 / 6 + 1 / 6 - 1))
     value = next(d for d in report.diff_in_diff if d.metric == "token_f1")
-    assert "24 unscored" not in (value.note or "")
-    assert value.verdict == "HURTS"
+    assert (value.verdict, value.n, value.clusters) == ("HURTS", 24, 12)
+    assert (value.unscored, value.margin) == (48, 0.05)
+    assert value.bounds is not None
+    assert value.bounds[0] < value.estimate < value.bounds[1] < 0
 
 
 def test_repeats_are_averaged_within_their_item_and_their_spread_is_told() -> None:
