@@ -16,8 +16,11 @@ def field(record: Any, path: str) -> Any:
 
     Numbers step into lists. ``MISSING`` where there is none; null on the way is null.
     """
-    if isinstance(record, Mapping) and path in record:
-        return record[path]
+    if isinstance(record, Mapping):
+        if path in record:
+            return record[path]
+        if "." not in path:  # asked of every line, for each usual name
+            return MISSING
     value = record
     for step in path.split("."):
         if value is None:
