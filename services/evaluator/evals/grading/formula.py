@@ -1,7 +1,12 @@
-"""``calculate_output``: arithmetic over named scores, in a language that has nothing else."""
+"""``calculate_output``: arithmetic over named scores, in a language that has nothing else.
+
+All of it is done in floats: whole numbers have no bound, and a power of them can take one call,
+which nothing interrupts, for minutes.
+"""
 
 import ast
 import math
+import operator
 from collections.abc import Collection, Mapping
 
 import simpleeval
@@ -12,20 +17,20 @@ _FUNCTIONS = {
     "min": min,
     "max": max,
     "abs": abs,
-    "floor": math.floor,
-    "ceil": math.ceil,
+    "floor": lambda a: float(math.floor(a)),
+    "ceil": lambda a: float(math.ceil(a)),
     "exp": math.exp,
     "sqrt": math.sqrt,
     "log": math.log,
 }
 _OPERATORS = {
-    ast.Add: simpleeval.safe_add,
-    ast.Sub: lambda a, b: a - b,
-    ast.Mult: simpleeval.safe_mult,
-    ast.Div: lambda a, b: a / b,
-    ast.Pow: simpleeval.safe_power,
-    ast.USub: lambda a: -a,
-    ast.UAdd: lambda a: +a,
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: math.pow,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
 }
 _NODES = (
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Load, ast.Constant),
@@ -59,6 +64,7 @@ def check(formula: str, names: Collection[str]) -> None:
 def calculate(formula: str, scores: Mapping[str, float]) -> float:
     """``ValueError`` where it comes to no finite number."""
     machine = simpleeval.SimpleEval(operators=_OPERATORS, functions=_FUNCTIONS, names=dict(scores))
+    machine.nodes[ast.Constant] = lambda node: float(node.value)
     try:
         value = float(machine.eval(_as_python(formula)))
     except (ArithmeticError, ValueError, TypeError, RecursionError) as error:

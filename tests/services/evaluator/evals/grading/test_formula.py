@@ -56,9 +56,27 @@ def test_all_else_is_refused_before_it_is_kept(formula: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "formula", ["a / 0", "log(-1)", "9 ^ 9 ^ 9 ^ 9", "exp(10000)", "1e308 * 10", "(-8) ^ a"]
+    "formula",
+    [
+        "a / 0",
+        "log(-1)",
+        "9 ^ 9 ^ 9 ^ 9",
+        "1999 ^ 999",
+        "1" * 400,
+        "floor(1e308) * floor(1e308)",
+        "exp(10000)",
+        "1e308 * 10",
+        "(-8) ^ a",
+        "-" * 999 + "a",
+    ],
 )
 def test_what_has_no_finite_value_has_no_score(formula: str) -> None:
     check(formula, SCORES)
     with pytest.raises(ValueError, match="value"):
         calculate(formula, SCORES)
+
+
+def test_whole_numbers_are_calculated_as_the_others_are() -> None:
+    # In whole numbers both are 1, and a power may have millions of digits.
+    assert calculate("10 ^ 20 + 1 - 10 ^ 20", SCORES) == 0
+    assert calculate("9007199254740993 - 9007199254740992", SCORES) == 0
