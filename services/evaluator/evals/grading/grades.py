@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from services.evaluator.evals.graders import (
     TextSimilarity,
 )
 from services.evaluator.evals.grading import formula
+from services.evaluator.evals.grading.numbers import finite
 from services.evaluator.evals.grading.sandbox import Sandbox
 from services.evaluator.evals.grading.text import similarity
 from services.evaluator.evals.schemas import Json
@@ -148,11 +148,11 @@ async def _score(grader: ScoreModel, names: Names, asker: Asker) -> Grade:
         **given,
     }
     said = await asker.ask(body)
-    score = _read(said, "score")
-    if not _is_number(score) or not low <= score <= high:
+    score = finite(_read(said, "score"))
+    if score is None or not low <= score <= high:
         return _unread(body, said, f"no score from {low:g} to {high:g}: {said.text[:200]!r}")
     passed = score >= _threshold(grader.pass_threshold, (low + high) / 2)
-    return Grade(float(score), passed, None, _sample(body, said), (said,))
+    return Grade(score, passed, None, _sample(body, said), (said,))
 
 
 async def _multi(grader: Multi, names: Names, means: Means) -> Grade:
@@ -209,10 +209,6 @@ def _read(said: Said, field: str) -> Any:
     except (ValueError, RecursionError):
         return None
     return answer.get(field) if isinstance(answer, Mapping) else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _unread(body: Json, said: Said, reason: str) -> Grade:

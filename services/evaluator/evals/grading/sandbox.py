@@ -1,13 +1,12 @@
 """Python graders, run by a sandbox that the operator has put up; there is none of our own."""
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from services.common.clients.base import PeerClient
 from services.common.errors import UpstreamFailed
 from services.evaluator.evals.graders import Python
+from services.evaluator.evals.grading.numbers import finite
 from services.evaluator.evals.wording import Names
 
 
@@ -27,14 +26,12 @@ class Sandbox(PeerClient):
         }
         response = await self._call("POST", "/grade", safe=True, json=asked)
         try:
-            score: Any = response.json()["score"]
+            score = finite(response.json()["score"])
         except (ValueError, KeyError, TypeError, RecursionError):
             score = None
-        if isinstance(score, bool) or not isinstance(score, (int, float)):
+        if score is None:
             raise UpstreamFailed("The sandbox said no score.", code="unreadable_answer")
-        if not math.isfinite(score):
-            raise UpstreamFailed("The sandbox said no finite score.", code="unreadable_answer")
-        return float(score)
+        return score
 
 
 @asynccontextmanager

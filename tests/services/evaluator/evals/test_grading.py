@@ -52,6 +52,7 @@ async def test_a_model_grades_within_its_form_and_what_it_said_is_kept(bench: Be
 async def test_what_is_no_score_is_unscored_and_never_guessed(bench: Bench) -> None:
     said = ["4", "Score: 4", '{"score": 4', '{"score": NaN}', '{"score": 6}', '{"score": "4"}']
     said += ['{"score": true}', "[" * 100_000, "", '{"score": 1e999}']
+    said += ['{"score": 1' + "0" * 400 + "}", '{"score": 1' + "0" * 5_000 + "}"]
     content = [{"item": ITEMS[0], "sample": {"output_text": str(n)}} for n in range(len(said))]
     bench.world.speak = lambda body: said[int(body["messages"][-1]["content"])]
     source = {"type": "jsonl", "source": {"type": "file_content", "content": content}}

@@ -32,7 +32,16 @@ async def test_the_sandbox_is_given_what_openai_gives_and_says_the_score() -> No
 
 @pytest.mark.parametrize(
     "answer",
-    ['{"score": "1"}', '{"score": true}', '{"score": NaN}', "[]", "{}", "no", "[" * 99_999],
+    [
+        '{"score": "1"}',
+        '{"score": true}',
+        '{"score": NaN}',
+        '{"score": 1' + "0" * 400 + "}",
+        "[]",
+        "{}",
+        "no",
+        "[" * 99_999,
+    ],
 )
 async def test_what_is_no_score_is_none(answer: str) -> None:
     with pytest.raises(FineproofError) as refusal:
