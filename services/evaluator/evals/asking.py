@@ -14,6 +14,7 @@ from services.evaluator import cache
 from services.evaluator.cache import ServedBy
 from services.evaluator.checking import is_adapter
 from services.evaluator.concurrency import Concurrency
+from services.evaluator.evals.keeping import MOST_DEPTH, held, is_deep
 from services.evaluator.evals.schemas import Json
 from services.evaluator.peers import Peers, patiently
 
@@ -73,7 +74,7 @@ def said_of(content: Json, *, known: bool = False) -> Said:
     details = usage.prompt_tokens_details or _Details()
     return Said(
         model=answer.model,
-        text=(choice.message.content or "").replace("\x00", "\ufffd"),
+        text=choice.message.content or "",
         tool_calls=choice.message.tool_calls or [],
         finish_reason=choice.finish_reason,
         usage={
@@ -167,7 +168,11 @@ class Asker:
                 f"{served.adapter_sha256 or 'a base model'} was to be asked.",
                 code="adapter_mismatch",
             )
-        return answer.body
+        if is_deep(answer.body):
+            raise UpstreamFailed(
+                f"The model's answer nests more than {MOST_DEPTH} levels.", code="unreadable_answer"
+            )
+        return dict(held(answer.body))
 
 
 class _Lookup:

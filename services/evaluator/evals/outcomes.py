@@ -8,6 +8,7 @@ from itertools import chain
 from services.common.errors import FineproofError
 from services.evaluator.evals.asking import Asker, Said
 from services.evaluator.evals.grading.grades import AnyGrader, Grade, Means, grade
+from services.evaluator.evals.keeping import held
 from services.evaluator.evals.models import OutputItemRow
 from services.evaluator.evals.sampling import failed_sample, request_of, sample_of
 from services.evaluator.evals.schemas import CompletionsSource, Json, JsonlSource, ResponsesSource
@@ -66,7 +67,7 @@ def _unanswered(
 def _outcome(
     row: OutputItemRow, status: Status, results: list[Json], sample: Json | None, asked: list[Said]
 ) -> Outcome:
-    kept = {"id": row.id, "status": status, "results": results, "sample": sample}
+    kept = {"id": row.id, "status": status, "results": held(results), "sample": held(sample)}
     return Outcome(kept, status, asked)
 
 
@@ -78,4 +79,4 @@ def _result(of: Grade, criterion: AnyGrader) -> Json:
         "score": of.score,
         "sample": of.sample,
     }
-    return result | ({"error": of.error.replace("\x00", "\ufffd")} if of.error else {})
+    return result | ({"error": of.error} if of.error else {})

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from services.common.errors import InvalidRequest
+from services.evaluator.evals.keeping import held
 
 MOST_TEXT = 1_000_000
 """Characters of one text after its places are filled."""
@@ -73,7 +74,7 @@ def _member(value: Any, key: str) -> Any:
 
 def _output_json(sample: Mapping[str, Any]) -> Any:
     try:
-        return json.loads(sample["output_text"])
+        return held(json.loads(sample["output_text"]))
     except (ValueError, RecursionError) as error:
         raise Unfilled("sample.output_text is not JSON") from error
 
