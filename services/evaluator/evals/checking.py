@@ -1,5 +1,6 @@
 """What may be kept as an eval or a run: looked at, and asked of the peers, before it is."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,7 +18,8 @@ from services.evaluator.evals.graders import (
 )
 from services.evaluator.evals.grading import formula
 from services.evaluator.evals.grading.grades import AnyGrader
-from services.evaluator.evals.items import ItemSchema, ReadItem, read_inline, read_lines, schema_of
+from services.evaluator.evals.item_schema import ItemSchema, schema_of
+from services.evaluator.evals.items import ReadItem, check_lines, read_inline
 from services.evaluator.evals.naming import graders_of, models_of
 from services.evaluator.evals.schemas import (
     DataSourceConfig,
@@ -46,7 +48,8 @@ class CheckedRun:
 
 async def check_eval(ask: EvalCreate, peers: Peers, settings: EvaluatorSettings) -> EvalCreate:
     """Refuse what could only fail later, with a sentence that says what to do."""
-    schema_of(ask.data_source_config)
+    # In a thread, as all that reckons with a caller's schema: the event loop serves the others.
+    await asyncio.to_thread(schema_of, ask.data_source_config)
     for grader in graders_of(ask.testing_criteria):
         _check_grader(grader, settings)
     await _check_models(models_of(ask.testing_criteria, None), peers, param="testing_criteria")
@@ -89,11 +92,11 @@ async def check_run(
     source = ask.data_source
     if not isinstance(source, JsonlSource):
         _check_messages(source)
-    schema = schema_of(config)
+    schema = await asyncio.to_thread(schema_of, config)
     items = None
     match source.source:
         case FileContent():
-            items = read_inline(source.source.content, schema)
+            items = await asyncio.to_thread(read_inline, source.source.content, schema)
         case FileId():
             await _check_file(source.source.id, schema, peers)
     await _check_models(models_of(criteria, source), peers, param="data_source.model")
@@ -113,9 +116,9 @@ def _check_messages(source: SampledSource) -> None:
 async def _check_file(file_id: str, schema: ItemSchema, peers: Peers) -> None:
     file = await evals_file(file_id, peers, "data_source.source.id")
     if file.bytes <= READ_AT_ONCE:
-        async with peers.trainer.file_lines(file_id) as lines:
-            async for _ in read_lines(lines, schema):
-                pass
+        async with peers.trainer.file_lines(file_id) as stream:
+            lines = [line async for line in stream]
+        await asyncio.to_thread(check_lines, lines, schema)
 
 
 async def _check_models(models: set[str], peers: Peers, *, param: str) -> None:

@@ -19,7 +19,8 @@ from services.evaluator.evals.asking import Asker, find_served
 from services.evaluator.evals.endings import end
 from services.evaluator.evals.grading.grades import AnyGrader, Means
 from services.evaluator.evals.grading.sandbox import sandbox_at
-from services.evaluator.evals.items import ReadItem, read_lines, schema_of
+from services.evaluator.evals.item_schema import schema_of
+from services.evaluator.evals.items import ReadItem, read_lines
 from services.evaluator.evals.models import OutputItemRow, RunRow
 from services.evaluator.evals.naming import models_of
 from services.evaluator.evals.outcomes import Outcome, Source, outcome_of

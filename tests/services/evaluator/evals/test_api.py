@@ -1,5 +1,6 @@
 """Evals over HTTP: kept, listed, changed, and refused with a sentence."""
 
+import threading
 from typing import Any
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from services.common.db import Database
+from services.evaluator.evals.item_schema import Budget, ItemSchema
 from services.evaluator.evals.models import EvalRow
 from tests.migrations import assert_migrated
 from tests.services.evaluator.evals.conftest import (
@@ -205,3 +207,22 @@ async def test_configs_for_logs_take_items_of_any_shape(bench: Bench) -> None:
         shown = (await bench.get(f"/{run.eval_id}"))["data_source_config"]
         assert shown["type"] == kind
         assert "schema" in shown
+
+
+async def test_others_are_answered_while_data_are_held_against_a_schema(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked_by: set[int] = set()
+    fault = ItemSchema.fault
+
+    def noting(self: ItemSchema, item: dict[str, Any], budget: Budget) -> str | None:
+        checked_by.add(threading.get_ident())
+        return fault(self, item, budget)
+
+    monkeypatch.setattr(ItemSchema, "fault", noting)
+    eval_id = (await bench.post("", evaluation()))["id"]
+    bench.world.files["file-1"] = ("evals", lines(*ITEMS))
+    for source in (sampled(), sampled() | {"source": {"type": "file_id", "id": "file-1"}}):
+        await bench.post(f"/{eval_id}/runs", {"data_source": source})
+    assert checked_by
+    assert threading.get_ident() not in checked_by

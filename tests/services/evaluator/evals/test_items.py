@@ -1,4 +1,4 @@
-"""Items against schemas that mean well, and schemas that do not."""
+"""Items, and what is wrong with them."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from services.common.errors import InvalidRequest
-from services.evaluator.evals.items import ItemSchema, ReadItem, read_inline, read_lines
+from services.evaluator.evals import items as items_room
+from services.evaluator.evals.item_schema import ItemSchema
+from services.evaluator.evals.items import ReadItem, check_lines, read_inline, read_lines
 from services.evaluator.evals.schemas import InlineItem
 
 WORD = {"type": "object", "properties": {"w": {"type": "string"}}, "required": ["w"]}
+EIGHT_STEPS = {"allOf": [{"minProperties": 0}] * 7}
 
 
 async def read(*lines: str, schema: dict[str, Any] = WORD) -> list[ReadItem]:
@@ -61,48 +64,24 @@ async def test_a_file_without_items_is_refused() -> None:
         await read("", " ")
 
 
-def nested(depth: int) -> dict[str, Any]:
-    schema: dict[str, Any] = {}
-    for _ in range(depth):
-        schema = {"properties": {"a": schema}}
-    return schema
-
-
-@pytest.mark.parametrize(
-    ("schema", "reason"),
-    [
-        (nested(40), "deep"),
-        ({"enum": list(range(6_000))}, "parts"),
-        ({"$ref": "http://example.com/schema.json"}, "within the schema"),
-        ({"properties": {"a": {"$ref": "file:///etc/passwd"}}}, "within the schema"),
-        ({"patternProperties": {"^a": {}}}, "patternProperties"),
-        ({"$dynamicRef": "#a"}, "$dynamicRef"),
-        ({"properties": {"a": {"pattern": "("}}}, "regular expression"),
-        ({"type": "no such type"}, "no such type"),
-        ({"properties": 5}, "5"),
-    ],
-)
-def test_a_schema_that_cannot_be_used_is_refused(schema: dict[str, Any], reason: str) -> None:
-    with pytest.raises(InvalidRequest) as refusal:
-        ItemSchema(schema)
-    assert reason in refusal.value.message
-    assert refusal.value.code == "invalid_schema"
-
-
-def test_a_schema_that_costs_too_much_is_given_up() -> None:
-    pattern = ItemSchema({"properties": {"a": {"pattern": "^(a|aa)+$"}}})
-    assert "too long" in str(pattern.fault({"a": "a" * 60 + "b"}))
-    doubling = {
-        "$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(30)}
-        | {"d30": {"type": "object"}},
-        "$ref": "#/$defs/d0",
-    }
-    assert "too long" in str(ItemSchema(doubling).fault({}))
-
-
-@pytest.mark.parametrize("schema", [{"$ref": "#"}, {"$ref": "#/$defs/nowhere"}])
-def test_a_schema_that_leads_nowhere_is_a_fault_of_the_item(schema: dict[str, Any]) -> None:
-    assert ItemSchema(schema).fault({}) is not None
+async def test_all_lines_of_a_request_share_one_budget_and_a_worker_gives_each_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(items_room, "MOST_STEPS_ASKED", 20)
+    monkeypatch.setattr(items_room, "MOST_STEPS", 10)
+    schema = ItemSchema(EIGHT_STEPS)
+    inline = [InlineItem(item={})] * 3
+    assert len(read_inline(inline[:2], schema)) == 2
+    with pytest.raises(InvalidRequest, match=r"Item 2 of the data.*simpler"):
+        read_inline(inline, schema)
+    assert len(await read(*['{"item": {}}'] * 3, schema=EIGHT_STEPS)) == 3
+    # What is beyond the budget is left to the worker.
+    check_lines([*['{"item": {}}'] * 3, "{not json"], schema)
+    with pytest.raises(InvalidRequest, match="Line 3"):
+        check_lines([*['{"item": {}}'] * 2, "{not json"], schema)
+    monkeypatch.setattr(items_room, "MOST_STEPS", 5)
+    with pytest.raises(InvalidRequest, match=r"Line 1 of the data.*too long"):
+        await read('{"item": {}}', schema=EIGHT_STEPS)
 
 
 def test_an_inline_item_is_named_by_its_place() -> None:
