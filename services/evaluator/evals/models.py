@@ -32,7 +32,8 @@ class EvalRow(Base):
 class RunRow(Leased, Base):
     """``data_source`` is a ``DataSource``, an inline one without its content: that is in the
     output items. ``tally`` holds the counts of the items done; ``items`` is set once all are there.
-    """
+    ``served`` has, by each model's name, the SHA-256 of the adapter that the first turn found, null
+    for a base."""
 
     __tablename__ = "eval_runs"
 
@@ -49,6 +50,7 @@ class RunRow(Leased, Base):
     status: Mapped[str] = mapped_column(String(16), default="queued", index=True)
     items: Mapped[int | None] = mapped_column(default=None)
     tally: Mapped[Json] = mapped_column(default=dict)
+    served: Mapped[Json | None] = mapped_column(default=None)
     error: Mapped[Json | None] = mapped_column(default=None)
 
 

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from services.common import leases
 from services.common.db import Database
-from services.common.errors import FineproofError
+from services.common.errors import FineproofError, UpstreamFailed
 from services.evaluator import cache
+from services.evaluator.cache import ServedBy
 from services.evaluator.concurrency import Concurrency
 from services.evaluator.evals import storage
 from services.evaluator.evals.asking import Asker, find_served
@@ -28,6 +29,7 @@ from services.evaluator.evals.schemas import (
     DataSource,
     DataSourceConfig,
     FileId,
+    Json,
 )
 from services.evaluator.evals.tally import Tally
 from services.evaluator.metrics.similarity import Similarity
@@ -58,6 +60,7 @@ class Work:
     source: Source
     tally: Tally
     items: int | None
+    served: Json | None
 
     @property
     def run_id(self) -> str:
@@ -117,6 +120,7 @@ def _work_of(turn: Turn, peers: Peers, settings: EvaluatorSettings) -> Work:
         source=SOURCE.validate_python(run.data_source),
         tally=Tally.load(run.tally, [criterion.name for criterion in criteria]),
         items=run.items,
+        served=run.served,
     )
 
 
@@ -126,18 +130,14 @@ async def _all_of(work: Work) -> None:
     )
     if work.items is None:
         await _read(work)
-    patience = work.settings.answer_patience_s
-    served = await find_served(
-        models_of(work.criteria, work.source), work.peers, patience_s=patience
-    )
     asker = Asker(
         work.turn.db,
         work.peers,
-        served,
+        await _served(work),
         concurrency=Concurrency(
             start=work.settings.answer_concurrency, most=work.settings.max_concurrency
         ),
-        patience_s=patience,
+        patience_s=work.settings.answer_patience_s,
     )
     model = work.settings.embedding_model
     async with sandbox_at(work.settings.python_sandbox_url) as sandbox:
@@ -147,6 +147,29 @@ async def _all_of(work: Work) -> None:
         lambda session: end(session, work.run_id, "completed", work.settings.webhooks)
     )
     log.info("completed", **work.tally.counts.model_dump())
+
+
+async def _served(work: Work) -> dict[str, ServedBy]:
+    """The weights under each name, kept with the run at its first turn; ``adapter_mismatch`` where
+    a name has come to mean others since: half of the items would be theirs."""
+    served = await find_served(
+        models_of(work.criteria, work.source),
+        work.peers,
+        patience_s=work.settings.answer_patience_s,
+    )
+    found = {name: each.adapter_sha256 for name, each in served.items()}
+    if work.served is None:
+        await work.turn.write(
+            lambda session: storage.set_fields(session, work.run_id, served=found)
+        )
+    elif others := [name for name in found if found[name] != work.served.get(name)]:
+        began = work.served.get(others[0])
+        raise UpstreamFailed(
+            f"'{others[0]}' is {found[others[0]] or 'a base model'} now, but the run began with "
+            f"{began or 'a base model'}.",
+            code="adapter_mismatch",
+        )
+    return served
 
 
 async def _read(work: Work) -> None:

@@ -141,6 +141,25 @@ async def test_other_weights_than_those_asked_for_fail_the_run(bench: Bench) -> 
     assert run.result_counts.total == 0
 
 
+async def test_a_run_that_is_taken_up_again_holds_on_to_the_weights_it_began_with(
+    bench: Bench,
+) -> None:
+    bench.settings = bench.settings.model_copy(update={"max_concurrency": 1})
+    eval_id, run_id = await bench.start(sampled(ALIAS))
+    bench.world.milestones[4] = asyncio.Event()
+    working = asyncio.create_task(bench.work(run_id))
+    await bench.world.was_asked(4)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    bench.world.served_sha256[ALIAS] = bench.world.answering_sha256 = "cd" * 32
+    asked = len(bench.world.asked)
+    await bench.work(run_id)
+    run = await bench.get(f"/{eval_id}/runs/{run_id}")
+    assert run["status"] == "failed"
+    assert run["error"]["code"] == "adapter_mismatch"
+    assert len(bench.world.asked) == asked
+
+
 async def test_items_come_from_a_file_and_their_samples_may_be_given(bench: Bench) -> None:
     bench.world.files["file-1"] = ("evals", lines(*ITEMS))
     source = sampled() | {"source": {"type": "file_id", "id": "file-1"}}
