@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from services.common.contracts.base import Ask, Id, Name
 from services.common.errors import UNSUPPORTED
+from services.evaluator.evals.keeping import shallow
 
 Template = Annotated[str, Field(max_length=100_000)]
 """Text with ``{{item.x}}`` and ``{{sample.output_text}}`` in it."""
@@ -34,7 +35,9 @@ class Message(Ask):
     """``content`` may hold templates; parts of it are joined."""
 
     role: Literal["user", "assistant", "system", "developer"]
-    content: Annotated[Template | dict[str, Any] | list[Any], AfterValidator(_only_text)]
+    content: Annotated[
+        Template | dict[str, Any] | list[Any], AfterValidator(_only_text), AfterValidator(shallow)
+    ]
     type: Literal["message"] = "message"
 
     @property

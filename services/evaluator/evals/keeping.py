@@ -2,7 +2,9 @@
 
 import math
 import re
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 MOST_DEPTH = 100
 """Levels that what callers and models send may nest; Pydantic writes out 255."""
@@ -31,3 +33,10 @@ def is_deep(value: Any, most: int = MOST_DEPTH) -> bool:
         return False
     below = value.values() if isinstance(value, dict) else value
     return most == 0 or any(is_deep(each, most - 1) for each in below)
+
+
+def shallow(value: T) -> T:
+    """``ValueError`` for what is deep."""
+    if is_deep(value):
+        raise ValueError(f"it nests more than {MOST_DEPTH} levels; make it flatter")
+    return value

@@ -2,16 +2,18 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from services.common.contracts.base import Ask, Id, Metadata, Name, Wire
 from services.common.contracts.evaluator import Verdict
 from services.common.errors import UNSUPPORTED
 from services.evaluator.evals.graders import Grader, Messages, TextSimilarity
+from services.evaluator.evals.keeping import shallow
 
 MOST_INLINE = 50_000
 Json = dict[str, Any]
+AskedJson = Annotated[Json, AfterValidator(shallow)]
 
 
 class CustomConfig(Ask):
@@ -24,14 +26,14 @@ class LogsConfig(Ask):
     """Items of any shape: nothing is logged here that ``metadata`` could choose from."""
 
     type: Literal["logs"]
-    metadata: Json | None = None
+    metadata: AskedJson | None = None
 
 
 class StoredCompletionsConfig(Ask):
     """OpenAI's older name for ``logs``."""
 
     type: Literal["stored_completions"]
-    metadata: Json | None = None
+    metadata: AskedJson | None = None
 
 
 DataSourceConfig = Annotated[
@@ -83,8 +85,8 @@ class EvalDeleted(Wire):
 class InlineItem(Ask):
     """``sample`` is an answer that was given elsewhere: ``output_text``, and what else it has."""
 
-    item: Json
-    sample: Json | None = None
+    item: AskedJson
+    sample: AskedJson | None = None
 
 
 class FileContent(Ask):
@@ -137,7 +139,7 @@ class _Sampling(Ask):
     reasoning_effort: Annotated[str, Field(max_length=32)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    tools: Annotated[list[Json], Field(max_length=128)] | None = None
+    tools: Annotated[list[AskedJson], Field(max_length=128)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @field_validator("tools")
@@ -152,11 +154,11 @@ class _Sampling(Ask):
 
 
 class ChatSampling(_Sampling):
-    response_format: Json | None = None
+    response_format: AskedJson | None = None
 
 
 class TextFormat(Ask):
-    format: Json | None = None
+    format: AskedJson | None = None
 
 
 class ResponsesSampling(_Sampling):

@@ -97,7 +97,7 @@ async def checked_run(db: Database, peers: Peers, eval_id: str, ask: RunCreate) 
 def create_run(session: Session, tasks: TaskQueue, eval_id: str, checked: CheckedRun) -> Run:
     _eval(session, eval_id)
     source = checked.ask.data_source
-    kept = source.model_dump(mode="json", exclude_unset=True)
+    kept = source.model_dump(mode="json", exclude_unset=True, exclude={"source": {"content"}})
     if checked.items is not None:
         kept["source"]["content"] = []
     run_id = new_id("evalrun")

@@ -199,6 +199,34 @@ async def test_runs_that_cannot_be_are_refused_with_a_sentence(bench: Bench) -> 
     assert (await bench.get(f"/{eval_id}/runs"))["data"] == []
 
 
+async def test_what_nests_too_deep_to_be_shown_is_refused_with_a_sentence(bench: Bench) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    any_item = CUSTOM | {"item_schema": {"type": "object"}}
+    eval_id = (await bench.post("", evaluation(data_source_config=any_item)))["id"]
+    tool, form = {"type": "function", "parameters": deep}, {"type": "json_schema", "schema": deep}
+    answers = sampled() | {"type": "responses"}
+    content = [{"item": {}, "sample": deep}]
+    part = {"type": "input_text", "text": "a", "more": deep}
+    template = {"type": "template", "template": [{"role": "user", "content": part}]}
+    for source in (
+        sampled(items=[deep]),
+        {"type": "jsonl", "source": {"type": "file_content", "content": content}},
+        sampled() | {"sampling_params": {"response_format": form}},
+        sampled() | {"sampling_params": {"tools": [tool]}},
+        answers | {"sampling_params": {"text": {"format": form}}},
+        sampled() | {"input_messages": template},
+    ):
+        error = await bench.refused(f"/{eval_id}/runs", {"data_source": source})
+        assert error["code"] == "invalid_value"
+        assert "100 levels" in error["message"]
+    for kind in ("logs", "stored_completions"):
+        config = {"type": kind, "metadata": deep}
+        error = await bench.refused("", evaluation(data_source_config=config))
+        assert "100 levels" in error["message"]
+
+
 async def test_configs_for_logs_take_items_of_any_shape(bench: Bench) -> None:
     for kind in ("logs", "stored_completions"):
         config = {"type": kind, "metadata": {"usecase": "chat"}}
