@@ -1,8 +1,11 @@
 """Likeness of texts, against values known from the papers or by hand."""
 
 import math
+import random
+import tracemalloc
 
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
 
 from services.evaluator.evals.grading.text import MOST_TEXT, similarity
 
@@ -56,3 +59,22 @@ def test_rouge_counts_n_grams_and_the_longest_common_subsequence() -> None:
 def test_texts_that_would_take_for_ever_are_refused() -> None:
     with pytest.raises(ValueError, match="characters"):
         similarity("rouge_l", "a " * MOST_TEXT, "a")
+
+
+def test_rouge_l_is_that_of_rouge_score() -> None:
+    random.seed(1)
+    theirs = RougeScorer(["rougeL"])
+    words = ["a", "b", "I'm", "b-c", "Ü", "Москва", "x1", "...", "the"]
+    for _ in range(300):
+        text, reference = (" ".join(random.choices(words, k=random.randrange(12))) for _ in "ab")
+        if text.strip() and reference.strip():
+            expected = theirs.score(reference, text)["rougeL"].fmeasure
+            assert similarity("rouge_l", text, reference) == pytest.approx(expected, abs=1e-12)
+
+
+def test_rouge_l_of_long_texts_needs_no_table_of_their_tokens() -> None:
+    tracemalloc.start()
+    assert similarity("rouge_l", "a " * 5_000, "b " * 4_999 + "a") == pytest.approx(1 / 5_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20 * 2**20
