@@ -37,7 +37,8 @@ def last_words(body: Body) -> str:
 
 @dataclass
 class World:
-    """What the stand-ins know and do. ``speak`` answers a chat, ``refuse`` may raise instead."""
+    """What the stand-ins know and do. ``speak`` answers a chat, ``refuse`` may raise instead;
+    ``raw`` gives a whole completion, as JSON that is written already where it is text."""
 
     speak: Callable[[Body], str] = last_words
     refuse: Callable[[Body], FineproofError | None] = lambda _: None
@@ -84,6 +85,8 @@ def generator_app(world: World) -> FastAPI:
         if adapted and world.answering_sha256:
             headers["X-Fineproof-Adapter-Sha256"] = world.answering_sha256
         answer = world.raw(body) if world.raw else completion(body["model"], world.speak(body))
+        if isinstance(answer, str):
+            return Response(answer, headers=headers, media_type="application/json")
         return JSONResponse(answer, headers=headers)
 
     return app

@@ -3,31 +3,12 @@
 from typing import Any
 
 import pytest
-from starlette.responses import Response
 
 from services.evaluator.evals.keeping import MOST_DEPTH, held, is_deep
 from services.evaluator.evals.schemas import ResultCounts
-from tests.services.evaluator.evals import standins
 from tests.services.evaluator.evals.conftest import EXACT, ITEMS, Bench, given, sampled
 from tests.services.evaluator.evals.standins import BASE, completion
 from tests.services.evaluator.evals.test_api import LABEL
-
-
-class AsTheModelWroteIt(Response):
-    """JSON that is written by hand where ``content`` is text."""
-
-    media_type = "application/json"
-
-
-@pytest.fixture(autouse=True)
-def answers_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = standins.JSONResponse
-
-    def answer(content: Any, **kwargs: Any) -> Response:
-        kind: Any = AsTheModelWroteIt if isinstance(content, str) else written
-        return kind(content, **kwargs)  # type: ignore[no-any-return]
-
-    monkeypatch.setattr(standins, "JSONResponse", answer)
 
 
 def message(text: str) -> str:
