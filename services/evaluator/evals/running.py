@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from pydantic import TypeAdapter
@@ -33,7 +34,7 @@ from services.evaluator.evals.schemas import (
 )
 from services.evaluator.evals.tally import Tally
 from services.evaluator.metrics.similarity import Similarity
-from services.evaluator.peers import ConnectPeers, Peers
+from services.evaluator.peers import ConnectPeers, Peers, patiently
 from services.evaluator.settings import EvaluatorSettings
 from services.evaluator.turns import LeaseLost, Turn, spend
 
@@ -129,7 +130,7 @@ async def _all_of(work: Work) -> None:
         lambda session: storage.set_fields(session, work.run_id, status="in_progress")
     )
     if work.items is None:
-        await _read(work)
+        await patiently(partial(_read, work), seconds=work.settings.answer_patience_s)
     asker = Asker(
         work.turn.db,
         work.peers,
@@ -173,7 +174,7 @@ async def _served(work: Work) -> dict[str, ServedBy]:
 
 
 async def _read(work: Work) -> None:
-    """Bring a file's items in; those that an earlier turn brought are there already."""
+    """Bring a file's items in; those that an earlier turn or try brought are there already."""
     source = work.source.source
     assert isinstance(source, FileId), "an inline source comes with its items"
     schema = schema_of(work.config)

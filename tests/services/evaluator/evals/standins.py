@@ -21,7 +21,7 @@ from services.common.clients.retriever import RetrieverClient
 from services.common.clients.trainer import TrainerClient
 from services.common.contracts.generator import Model
 from services.common.contracts.trainer import FileObject
-from services.common.errors import FineproofError, NotFound, add_handlers
+from services.common.errors import FineproofError, NotFound, Unavailable, add_handlers
 from services.evaluator.peers import Peers
 from services.evaluator.settings import EvaluatorSettings
 
@@ -38,7 +38,8 @@ def last_words(body: Body) -> str:
 @dataclass
 class World:
     """What the stand-ins know and do. ``speak`` answers a chat, ``refuse`` may raise instead;
-    ``raw`` gives a whole completion, as JSON that is written already where it is text."""
+    ``raw`` gives a whole completion, as JSON that is written already where it is text.
+    ``files_away`` is how many times a file's content is not to be had."""
 
     speak: Callable[[Body], str] = last_words
     refuse: Callable[[Body], FineproofError | None] = lambda _: None
@@ -48,6 +49,7 @@ class World:
     )
     answering_sha256: str | None = SHA
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
+    files_away: int = 0
     asked: list[Body] = field(default_factory=list)
     milestones: dict[int, asyncio.Event] = field(default_factory=dict)
     hold: asyncio.Event | None = None
@@ -130,6 +132,9 @@ def trainer_app(world: World) -> FastAPI:
 
     @app.get("/v1/files/{file_id}/content")
     def content(file_id: str) -> PlainTextResponse:
+        if world.files_away:
+            world.files_away -= 1
+            raise Unavailable("The trainer is away.")
         return PlainTextResponse(world.files[file_id][1])
 
     @app.get("/v1/fine_tuning/adapters/{name}")

@@ -173,6 +173,16 @@ async def test_items_come_from_a_file_and_their_samples_may_be_given(bench: Benc
     assert len(bench.world.asked) == 6
 
 
+async def test_a_file_that_cannot_be_read_for_a_moment_is_asked_for_again(bench: Bench) -> None:
+    bench.settings = bench.settings.model_copy(update={"answer_patience_s": 60.0})
+    wide = [{**item, "more": "x" * 2**20} for item in ITEMS]
+    bench.world.files["file-1"] = ("evals", lines(*wide))
+    bench.world.files_away = 2
+    run = await bench.finish(sampled() | {"source": {"type": "file_id", "id": "file-1"}})
+    assert run.status == "completed", run.error
+    assert run.result_counts.passed == 5
+
+
 async def test_a_large_file_with_a_bad_line_fails_the_run_and_names_it(bench: Bench) -> None:
     wide = {"question": "x" * 2**20, "answer": "y"}
     bench.world.files["file-1"] = ("evals", lines(*[wide] * 5) + '\n{"item": {')
