@@ -240,22 +240,28 @@ class _Grading:
         return await outcome_of(row, work.source, work.criteria, self.asker, self.means)
 
     async def _keep(self) -> None:
+        steps: list[Callable[[Session], None]] = []
         writing: asyncio.Task[None] | None = None
         try:
             while True:
                 batch, ended = await self._gather()
                 if batch or self.asker.has_fresh:
-                    writing = asyncio.create_task(self.work.turn.write(self._step(batch)))
+                    steps = [self._step(batch)]
+                    writing = asyncio.create_task(self.work.turn.write(steps[0]))
                     await asyncio.shield(writing)
                 if ended:
                     return
         except asyncio.CancelledError:
-            if writing is not None:  # its counts are in those of what comes after it
+            if writing is not None:
                 await asyncio.wait([writing])
-            # What is answered was paid for: keep it, so that the next turn need not ask again.
-            late = self._rest()
+                if writing.exception() is None:
+                    steps = []
+            # What is answered was paid for: keep it, so that the next turn need not ask again. Its
+            # counts are on top of those of a step that failed, which is taken again before it.
+            steps.append(self._step(self._rest()))
             with contextlib.suppress(LeaseLost):
-                self.work.turn.write_now(self._step(late))
+                for step in steps:
+                    self.work.turn.write_now(step)
             raise
 
     async def _gather(self) -> tuple[list[Outcome], bool]:

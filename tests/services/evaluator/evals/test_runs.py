@@ -1,12 +1,22 @@
 """Runs: asked once, graded, counted, taken up again, stopped."""
 
 import asyncio
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import openai
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from services.common.errors import InvalidRequest, Unavailable
+from services.evaluator.evals import running, storage
+from services.evaluator.evals.models import RunRow
+from services.evaluator.evals.outcomes import Outcome, outcome_of
 from services.evaluator.evals.schemas import ResultCounts
+from services.evaluator.turns import Turn
 from tests.services.evaluator.evals.conftest import EXACT, ITEMS, Bench, evaluation, given, sampled
 from tests.services.evaluator.evals.standins import ALIAS, BASE, TUNED, completion, lines
 
@@ -84,6 +94,57 @@ async def test_a_run_that_was_stopped_goes_on_where_it_was(bench: Bench) -> None
     # Two were under way when it was stopped; no other may have been asked twice.
     assert sum(bench.world.times_asked.values()) <= 8
     assert len(bench.world.times_asked) == 6
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_what_could_not_be_written_before_a_stop_is_not_counted_twice(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    write_now, outcomes = Turn.write_now, storage.write_outcomes
+    failing, failed = threading.Event(), threading.Event()
+    left = failures
+
+    def refuse(session: Session, rows: Sequence[Any]) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            failing.set()
+            failed.wait()
+            raise OperationalError("update", {}, Exception("The database is away."))
+        outcomes(session, rows)
+
+    def once(turn: Turn, step: Callable[[Session], Any]) -> Any:
+        with turn.transaction() as session:
+            return step(session)
+
+    graded = asyncio.Barrier(len(ITEMS) + 1)
+
+    async def together(*args: Any) -> Outcome:
+        outcome = await outcome_of(*args)
+        await graded.wait()
+        return outcome
+
+    monkeypatch.setattr(running, "outcome_of", together)
+    monkeypatch.setattr(running, "OUTCOMES_AT_ONCE", 1)
+    monkeypatch.setattr(storage, "write_outcomes", refuse)
+    monkeypatch.setattr(Turn, "write_now", once)
+    eval_id, run_id = await bench.start(sampled())
+    working = asyncio.create_task(bench.work(run_id))
+    await graded.wait()
+    await asyncio.to_thread(failing.wait)
+    working.cancel()
+    for _ in range(50):  # for the others' outcomes to lie there, and the stop to arrive
+        await asyncio.sleep(0)
+    failed.set()
+    await asyncio.gather(working, return_exceptions=True)
+    monkeypatch.setattr(Turn, "write_now", write_now)
+    with bench.db.transaction() as session:
+        session.execute(update(RunRow).values(lease_owner=None, lease_expires_at=None))
+    monkeypatch.setattr(running, "outcome_of", outcome_of)
+    await bench.work(run_id)
+    run = await bench.get(f"/{eval_id}/runs/{run_id}")
+    assert run["status"] == "completed"
+    assert run["result_counts"] == {"total": 6, "passed": 5, "failed": 1, "errored": 0}
 
 
 async def test_a_message_that_comes_twice_changes_nothing(bench: Bench) -> None:
