@@ -31,6 +31,15 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError(f"a key stands twice in the block that begins on line {line}")
         return mapping
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """PyYAML takes a tag at its word: ``!!bool maybe`` is a KeyError."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except (LookupError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"what stands on line {line} is no {kind}") from error
+
 
 def as_json(body: bytes) -> bytes:
     """A YAML document as JSON; ``InvalidRequest`` says what cannot be read, and where."""

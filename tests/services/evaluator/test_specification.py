@@ -61,6 +61,11 @@ async def test_yaml_makes_the_same_experiment_as_json(http: httpx.AsyncClient) -
         (b"[" * 5_000, None),
         (b"a" * 1_000_001, "1000000 bytes"),
         (b"? [1, 2]\n: 3", None),
+        (b"a: !!bool maybe", "line 1 is no bool"),
+        (b"a:\n  b: !!timestamp soon", "line 2 is no timestamp"),
+        (b"a: !!int ''", "line 1 is no int"),
+        (b"a: !!int '-'", None),
+        (b"a: !!float ''", "line 1 is no float"),
     ],
 )
 def test_yaml_that_cannot_be_read_or_has_no_end_is_refused_with_its_place(
