@@ -105,12 +105,16 @@ async def check_run(
 
 def _check_messages(source: SampledSource) -> None:
     asked = source.input_messages
-    if isinstance(asked, ItemReference):
-        texts = [f"{{{{{asked.item_reference}}}}}"]
-    else:
-        texts = [message.text for message in asked.template]
-    for text in texts:
-        wording.check(text, allowed=("item",), where="input_messages")
+    if not isinstance(asked, ItemReference):
+        for message in asked.template:
+            wording.check(message.text, allowed=("item",), where="input_messages")
+    elif not wording.is_path(asked.item_reference, ("item",)):
+        raise InvalidRequest(
+            f"'{asked.item_reference[:100]}' names no part of the item; say where its messages "
+            "are as in 'item.messages' or 'item.talks[0].messages', without braces.",
+            code="invalid_template",
+            param="data_source.input_messages.item_reference",
+        )
 
 
 async def _check_file(file_id: str, schema: ItemSchema, peers: Peers) -> None:

@@ -13,7 +13,7 @@ MOST_TEXT = 1_000_000
 
 _PLACE = re.compile(r"\{\{([^{}]*)\}\}")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d{1,9})\]")
-_PATH = re.compile(r"(?:item|sample)(?:\.[^.\[\]]+|\[\d{1,9}\])+")
+_PATH = re.compile(r"(?:item|sample)(?:\.[^.\[\]{}]+|\[\d{1,9}\])+")
 
 Names = Mapping[str, Any]
 """``item``, and ``sample`` once there is one."""
@@ -26,12 +26,17 @@ class Unfilled(Exception):
 def check(template: str, *, allowed: tuple[str, ...], where: str) -> None:
     """``InvalidRequest`` for a place that no item could fill."""
     for path in places(template):
-        if not _PATH.fullmatch(path) or path.partition(".")[0].partition("[")[0] not in allowed:
+        if not is_path(path, allowed):
             named = " and ".join(f"{{{{{name}.…}}}}" for name in allowed)
             raise InvalidRequest(
                 f"{where}: '{{{{{path[:100]}}}}}' cannot be filled; templates here name {named}.",
                 code="invalid_template",
             )
+
+
+def is_path(path: str, allowed: tuple[str, ...]) -> bool:
+    """``item.x``, ``item.x[0].y``: what ``look_up`` finds where it is there."""
+    return bool(_PATH.fullmatch(path)) and path.partition(".")[0].partition("[")[0] in allowed
 
 
 def places(template: str) -> Iterator[str]:

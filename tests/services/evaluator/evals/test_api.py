@@ -178,11 +178,20 @@ async def test_runs_that_cannot_be_are_refused_with_a_sentence(bench: Bench) -> 
             "unsupported_parameter",
             "function",
         ),
-        (
-            sampled()
-            | {"input_messages": {"type": "item_reference", "item_reference": "sample.x"}},
-            "invalid_template",
-            "sample.x",
+        *(
+            (
+                sampled()
+                | {"input_messages": {"type": "item_reference", "item_reference": reference}},
+                "invalid_template",
+                f"'{reference}' names no part of the item",
+            )
+            for reference in (
+                "sample.x",
+                "{{item.question}}",
+                "x{",
+                "item.question}} {{item.answer",
+                " item.question",
+            )
         ),
         ({k: v for k, v in sampled().items() if k != "model"}, "missing_required_parameter", ""),
         ({"type": "magic"}, "invalid_value", "jsonl"),
