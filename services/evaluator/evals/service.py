@@ -78,7 +78,7 @@ def change(session: Session, eval_id: str, ask: EvalUpdate) -> Eval:
 
 def delete(session: Session, eval_id: str) -> EvalDeleted:
     """Remove it with its runs, which must have ended."""
-    row = _eval(session, eval_id)
+    row = _eval(session, eval_id, hold="alone")
     if storage.has_active_runs(session, eval_id):
         raise Conflict(
             f"Eval '{eval_id}' has runs under way; cancel them first.", code="eval_active"
@@ -95,7 +95,7 @@ async def checked_run(db: Database, peers: Peers, eval_id: str, ask: RunCreate) 
 
 
 def create_run(session: Session, tasks: TaskQueue, eval_id: str, checked: CheckedRun) -> Run:
-    _eval(session, eval_id)
+    _eval(session, eval_id, hold="share")
     source = checked.ask.data_source
     kept = source.model_dump(mode="json", exclude_unset=True, exclude={"source": {"content"}})
     if checked.items is not None:
@@ -248,8 +248,10 @@ def _names(row: EvalRow) -> list[str]:
     return [criterion["name"] for criterion in row.criteria]
 
 
-def _eval(session: Session, eval_id: str) -> EvalRow:
-    row = storage.find_eval(session, eval_id)
+def _eval(
+    session: Session, eval_id: str, *, hold: Literal["share", "alone"] | None = None
+) -> EvalRow:
+    row = storage.find_eval(session, eval_id, hold=hold)
     if row is None:
         raise NotFound(f"There is no eval '{eval_id}'.", code="eval_not_found")
     return row

@@ -23,8 +23,13 @@ def add(session: Session, row: EvalRow | RunRow) -> None:
     session.flush()
 
 
-def find_eval(session: Session, eval_id: str) -> EvalRow | None:
-    return session.get(EvalRow, eval_id)
+def find_eval(
+    session: Session, eval_id: str, *, hold: Literal["share", "alone"] | None = None
+) -> EvalRow | None:
+    """``hold`` it until the transaction ends: ``share`` keeps it from being deleted, ``alone`` from
+    being shared."""
+    lock = {"share": {"read": True, "key_share": True}, "alone": {}}.get(hold or "")
+    return session.get(EvalRow, eval_id, with_for_update=lock)
 
 
 def evals_page(

@@ -1,15 +1,17 @@
 """Evals over HTTP: kept, listed, changed, and refused with a sentence."""
 
+import asyncio
 import threading
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from services.common.db import Database
+from services.evaluator.evals import service, storage
 from services.evaluator.evals.item_schema import Budget, ItemSchema
-from services.evaluator.evals.models import EvalRow
+from services.evaluator.evals.models import EvalRow, RunRow
 from tests.migrations import assert_migrated
 from tests.services.evaluator.evals.conftest import (
     CUSTOM,
@@ -82,6 +84,41 @@ async def test_runs_are_listed_by_status_and_deleted_once_they_have_ended(bench:
     deleted = (await bench.http.delete(f"/v1/evals/{run.eval_id}")).json()
     assert deleted == {"object": "eval.deleted", "deleted": True, "eval_id": run.eval_id}
     assert (await bench.http.get(f"/v1/evals{path}")).status_code == 404
+
+
+async def somebody_waits(db: Database) -> None:
+    waiting = text(
+        "select 1 from pg_stat_activity "
+        "where wait_event_type = 'Lock' and datname = current_database()"
+    )
+    while True:
+        with db.transaction() as session:
+            if session.scalar(waiting):
+                return
+        await asyncio.sleep(0.01)
+
+
+async def test_an_eval_is_deleted_before_a_run_of_it_is_made_or_not_at_all(bench: Bench) -> None:
+    eval_id = (await bench.post("", evaluation()))["id"]
+    url = f"/v1/evals/{eval_id}"
+    with bench.db.transaction() as session:
+        source = {"type": "jsonl", "source": {"type": "file_id", "id": "file-1"}}
+        run = RunRow(id="evalrun_1", eval_id=eval_id, name="", model="", data_source=source)
+        storage.add(session, run)
+        deleting = asyncio.create_task(bench.http.delete(url))
+        await somebody_waits(bench.db)
+    assert (await deleting).json()["error"]["code"] == "eval_active"
+
+    await bench.post(f"/{eval_id}/runs/evalrun_1/cancel", {}, 200)
+    with bench.db.transaction() as session:
+        service.delete(session, eval_id)
+        making = asyncio.create_task(
+            bench.http.post(f"{url}/runs", json={"data_source": sampled()})
+        )
+        await somebody_waits(bench.db)
+    made = await making
+    assert made.status_code == 404
+    assert made.json()["error"]["code"] == "eval_not_found"
 
 
 @pytest.mark.parametrize("path", ["", "/runs/evalrun_1", "/runs/evalrun_1/output_items"])
