@@ -1,6 +1,7 @@
 """What may be kept as an eval or a run: looked at, and asked of the peers, before it is."""
 
 import asyncio
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -74,11 +75,34 @@ def _check_grader(grader: AnyGrader, settings: EvaluatorSettings) -> None:
                 param="testing_criteria",
             )
         case Multi():
+            _check_parts(grader, where)
             formula.check(grader.calculate_output, list(grader.parts))
         case LabelModel() | ScoreModel():
+            if isinstance(grader, ScoreModel):
+                _check_range(grader, where)
             _check_templates((message.text for message in grader.input), where)
         case StringCheck() | TextSimilarity():
             _check_templates((grader.input, grader.reference), where)
+
+
+def _check_parts(grader: Multi, where: str) -> None:
+    names = [each.name for each in grader.graders] if isinstance(grader.graders, list) else []
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InvalidRequest(
+            f"{where}: two of its graders are named '{twice[0]}'; give each a name of its own.",
+            code="invalid_value",
+            param="testing_criteria",
+        )
+
+
+def _check_range(grader: ScoreModel, where: str) -> None:
+    low, high = grader.bounds
+    if not math.isfinite(high - low):
+        raise InvalidRequest(
+            f"{where}: its range is too wide; {high:g} less {low:g} is no number.",
+            code="invalid_value",
+            param="testing_criteria",
+        )
 
 
 def _check_templates(texts: Iterable[str], where: str) -> None:

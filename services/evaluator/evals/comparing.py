@@ -19,6 +19,9 @@ from services.evaluator.statistics.multiplicity import Corrected, holm
 from services.evaluator.statistics.paired import Contrast, Resampling, contrast
 from services.evaluator.verdict import decide, signed
 
+MOST_SCORE = 1e100
+"""Beyond which a formula's scores are not compared: the sum of their squares is no number."""
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -144,6 +147,12 @@ def _scored(paired: Paired, place: int, criterion: AnyGrader, ask: CompareCreate
         lost += before and not after
     if not base:
         return None
+    if any(not abs(score) <= MOST_SCORE for score in (high - low, *base, *tuned)):
+        raise InvalidRequest(
+            f"Criterion '{criterion.name}' has scores beyond {MOST_SCORE:g}, which cannot be "
+            "compared; compare another by 'criterion', or let the formula stay below.",
+            code="scores_too_large",
+        )
     differences = [b - a for a, b in zip(base, tuned, strict=True)]
     how = Resampling(resamples=ask.resamples, permutations=ask.permutations, seed=ask.seed)
     return _Scored(

@@ -7,13 +7,13 @@ which nothing interrupts, for minutes.
 import ast
 import math
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import simpleeval
 
 from services.common.errors import InvalidRequest
 
-_FUNCTIONS = {
+_FUNCTIONS: Mapping[str, Callable[..., float]] = {
     "min": min,
     "max": max,
     "abs": abs,
@@ -23,6 +23,7 @@ _FUNCTIONS = {
     "sqrt": math.sqrt,
     "log": math.log,
 }
+_ARGUMENTS = {"min": (2, 1_000), "max": (2, 1_000), "log": (1, 2)}  # others take one
 _OPERATORS = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -51,19 +52,28 @@ def check(formula: str, names: Collection[str]) -> None:
             raise _wrong(f"{type(node).__name__} is not arithmetic")
         if isinstance(node, ast.Constant) and type(node.value) not in (int, float):
             raise _wrong(f"{node.value!r} is not a number")
-        if isinstance(node, ast.Call) and (
-            node.keywords or not isinstance(node.func, ast.Name) or node.func.id not in _FUNCTIONS
-        ):
-            raise _wrong(f"the functions are {', '.join(_FUNCTIONS)}")
+        if isinstance(node, ast.Call):
+            _check_call(node)
     called = {node.func for node in nodes if isinstance(node, ast.Call)}
     used = {node.id for node in nodes if isinstance(node, ast.Name) and node not in called}
     if strange := sorted(used - set(names)):
         raise _wrong(f"there is no grader '{strange[0]}'; there are {', '.join(names)}")
 
 
+def _check_call(call: ast.Call) -> None:
+    if call.keywords or not isinstance(call.func, ast.Name) or call.func.id not in _FUNCTIONS:
+        raise _wrong(f"the functions are {', '.join(_FUNCTIONS)}")
+    least, most = _ARGUMENTS.get(call.func.id, (1, 1))
+    if not least <= len(call.args) <= most:
+        needed = f"{least} or more" if most > 2 else " or ".join(map(str, sorted({least, most})))
+        raise _wrong(f"{call.func.id} takes {needed}, not {len(call.args)}")
+
+
 def calculate(formula: str, scores: Mapping[str, float]) -> float:
     """``ValueError`` where it comes to no finite number."""
-    machine = simpleeval.SimpleEval(operators=_OPERATORS, functions=_FUNCTIONS, names=dict(scores))
+    machine = simpleeval.SimpleEval(
+        operators=_OPERATORS, functions=dict(_FUNCTIONS), names=dict(scores)
+    )
     machine.nodes[ast.Constant] = lambda node: float(node.value)
     try:
         value = float(machine.eval(_as_python(formula)))

@@ -140,6 +140,7 @@ LABEL = {
 
 async def test_evals_that_cannot_be_are_refused_with_a_sentence(bench: Bench) -> None:
     multi = {"type": "multi", "name": "m", "graders": {"a": EXACT}, "calculate_output": "a"}
+    score = {key: LABEL[key] for key in ("name", "model", "input")} | {"type": "score_model"}
     python = {"type": "python", "name": "p", "source": "def grade(s, i): return 1"}
     alike = {
         "type": "text_similarity",
@@ -153,6 +154,13 @@ async def test_evals_that_cannot_be_are_refused_with_a_sentence(bench: Bench) ->
         (python, "python_grader_refused", "no sandbox is configured"),
         (multi | {"graders": [python]}, "python_grader_refused", "Grader 'p'"),
         (multi | {"calculate_output": "b"}, "invalid_formula", "there is no grader 'b'"),
+        (multi | {"calculate_output": "sqrt(a, a)"}, "invalid_formula", "sqrt takes 1, not 2"),
+        (
+            multi | {"graders": [EXACT, EXACT]},
+            "invalid_value",
+            "two of its graders are named 'exact'",
+        ),
+        (score | {"range": [-1e308, 1e308]}, "invalid_value", "its range is too wide"),
         (EXACT | {"operation": "matches"}, "invalid_value", "operation"),
         (EXACT | {"input": "{{sampel.output_text}}"}, "invalid_template", "sampel"),
         (EXACT | {"input": "x" * 200_000}, "invalid_value", "100000"),

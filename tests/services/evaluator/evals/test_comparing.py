@@ -75,3 +75,21 @@ async def test_unscored_items_are_left_out_of_pairs_and_counted(bench: Bench) ->
     ask = {"base_run": runs[0], "tuned_run": runs[1]}
     [exact] = (await bench.post(f"/{eval_id}/compare", ask, 200))["criteria"]
     assert (exact["n"], exact["unscored"]) == (COUNT - 1, 1)
+
+
+async def test_a_formulas_scores_beyond_what_can_be_reckoned_with_are_not_compared(
+    bench: Bench,
+) -> None:
+    multi = {
+        "type": "multi",
+        "name": "wide",
+        "graders": {"exact": EXACT},
+        "calculate_output": "(2 * exact - 1) * 1e308",
+    }
+    eval_id = (await bench.post("", evaluation(testing_criteria=[EXACT, multi])))["id"]
+    runs = [await ran(bench, eval_id, answers(right)) for right in (0, COUNT)]
+    ask = {"base_run": runs[0], "tuned_run": runs[1]}
+    error = await bench.refused(f"/{eval_id}/compare", ask)
+    assert error["code"] == "scores_too_large"
+    assert "'wide'" in error["message"]
+    await bench.post(f"/{eval_id}/compare", ask | {"criterion": "exact"}, 200)

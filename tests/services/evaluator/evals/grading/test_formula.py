@@ -18,6 +18,7 @@ SCORES = {"a": 0.5, "b": 0.25}
         ("min(a, b) + max(a, b)", 0.75),
         ("sqrt(b) + abs(-1) + floor(1.9) + ceil(0.1) + exp(0) + log(1)", 4.5),
         ("(a + b) / 3", 0.25),
+        ("min(a, b, 0.1) + log(8, 2)", 3.1),
     ],
 )
 def test_arithmetic_is_done_in_its_order(formula: str, value: float) -> None:
@@ -47,6 +48,11 @@ def test_arithmetic_is_done_in_its_order(formula: str, value: float) -> None:
         "f'{a}'",
         "min",
         "a // 2",
+        "sqrt()",
+        "abs(a, b)",
+        "min(a)",
+        "max()",
+        "log(a, b, a)",
     ],
 )
 def test_all_else_is_refused_before_it_is_kept(formula: str) -> None:
