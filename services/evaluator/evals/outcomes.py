@@ -10,7 +10,13 @@ from services.evaluator.evals.asking import Asker, Said
 from services.evaluator.evals.grading.grades import AnyGrader, Grade, Means, grade
 from services.evaluator.evals.keeping import held
 from services.evaluator.evals.models import OutputItemRow
-from services.evaluator.evals.sampling import failed_sample, request_of, sample_of
+from services.evaluator.evals.sampling import (
+    blank_request,
+    failed_sample,
+    given_sample,
+    request_of,
+    sample_of,
+)
 from services.evaluator.evals.schemas import CompletionsSource, Json, JsonlSource, ResponsesSource
 from services.evaluator.evals.tally import Status
 from services.evaluator.evals.wording import Unfilled
@@ -31,18 +37,20 @@ async def outcome_of(
     """Ask, and grade what was said; what goes wrong with this item alone is in its outcome."""
     asked: list[Said] = []
     sample = row.given
+    shown = None if sample is None else given_sample(sample)
     if not isinstance(source, JsonlSource):
+        body = blank_request(source)
         try:
             body = request_of(source, row.item)
             said = await asker.ask(body)
         except Unfilled as error:
-            return _unanswered(row, source.model, criteria, "unfilled_template", str(error))
+            return _unanswered(row, body, criteria, "unfilled_template", str(error))
         except FineproofError as error:
             if error.code == "adapter_mismatch":
                 raise
-            return _unanswered(row, source.model, criteria, error.code, error.message)
+            return _unanswered(row, body, criteria, error.code, error.message)
         asked.append(said)
-        sample = sample_of(body, said)
+        sample = shown = sample_of(body, said)
     names: Json = {"item": row.item} | ({"sample": sample} if sample is not None else {})
     grades = await asyncio.gather(*(grade(each, names, means) for each in criteria))
     results = [_result(g, each) for g, each in zip(grades, criteria, strict=True)]
@@ -52,15 +60,15 @@ async def outcome_of(
         status = "error"
     elif not all(g.passed for g in grades):
         status = "fail"
-    return _outcome(row, status, results, sample, asked)
+    return _outcome(row, status, results, shown, asked)
 
 
 def _unanswered(
-    row: OutputItemRow, model: str, criteria: Sequence[AnyGrader], code: str, message: str
+    row: OutputItemRow, body: Json, criteria: Sequence[AnyGrader], code: str, message: str
 ) -> Outcome:
     """Nothing was said: every criterion is unscored."""
     blank = Grade(None, False, f"{code}: {message}")
-    sample = failed_sample(model, code, message)
+    sample = failed_sample(body, code, message)
     return _outcome(row, "error", [_result(blank, each) for each in criteria], sample, [])
 
 

@@ -17,18 +17,23 @@ from services.evaluator.evals.wording import Names, Unfilled, look_up
 DEFAULTS: Json = {"temperature": 1.0, "top_p": 1.0, "seed": 42}
 """OpenAI's; the number of tokens is the model's own limit unless it is given."""
 
+_ASKED_WITH = ("temperature", "top_p", "seed", "max_completion_tokens")
 _MESSAGES: TypeAdapter[Messages] = TypeAdapter(Messages)
+
+
+def blank_request(source: SampledSource) -> Json:
+    """A chat completion's body before its messages are filled in."""
+    return {
+        "model": source.model,
+        "messages": [],
+        **DEFAULTS,
+        **_parameters(source.sampling_params),
+    }
 
 
 def request_of(source: SampledSource, item: Json) -> Json:
     """A chat completion's body; ``Unfilled`` where the item lacks what the messages name."""
-    names = {"item": item}
-    return {
-        "model": source.model,
-        "messages": _messages(source, names),
-        **DEFAULTS,
-        **_parameters(source.sampling_params),
-    }
+    return blank_request(source) | {"messages": _messages(source, {"item": item})}
 
 
 def _messages(source: SampledSource, names: Names) -> list[Json]:
@@ -90,20 +95,31 @@ def sample_of(body: Json, said: Said) -> Json:
         "finish_reason": said.finish_reason,
         "usage": said.usage,
         "error": None,
-        "temperature": body["temperature"],
-        "top_p": body["top_p"],
-        "seed": body["seed"],
-        "max_completion_tokens": body.get("max_completion_tokens"),
+        **_asked_with(body),
     }
 
 
-def failed_sample(model: str, code: str, message: str) -> Json:
+def failed_sample(body: Json, code: str, message: str) -> Json:
+    """As far as the request came."""
     return {
-        "input": [],
+        "input": body["messages"],
         "output": [],
         "output_text": None,
-        "model": model,
+        "model": body["model"],
         "finish_reason": None,
         "usage": None,
         "error": {"code": code, "message": message[:2_000]},
+        **_asked_with(body),
     }
+
+
+def given_sample(given: Json) -> Json:
+    """As it came, and beside it what OpenAI's client finds in each."""
+    text = given.get("output_text")
+    said = [{"role": "assistant", "content": text}] if isinstance(text, str) else []
+    unknown = dict.fromkeys(("model", "finish_reason", "usage", "error", *_ASKED_WITH))
+    return {"input": [], "output": said, **unknown, **given}
+
+
+def _asked_with(body: Json) -> Json:
+    return {name: body.get(name) for name in _ASKED_WITH}

@@ -34,6 +34,16 @@ from services.evaluator.peers import Peers
 from services.evaluator.settings import WebhookEndpoint
 
 RUN = "evaluator.eval_run"
+_SAMPLE_SCHEMA: Json = {
+    "type": "object",
+    "properties": {
+        "output_text": {"type": "string"},
+        "output_json": {},
+        "output_tools": {"type": "array", "items": {"type": "object"}},
+        "model": {"type": "string"},
+    },
+    "required": ["output_text"],
+}
 
 
 def create(session: Session, ask: EvalCreate) -> Eval:
@@ -185,24 +195,12 @@ def eval_to_wire(row: EvalRow) -> Eval:
 
 def _shown_config(config: Json) -> Json:
     """OpenAI answers with the schema of what templates may name, in place of ``item_schema``."""
-    if config["type"] != "custom":
-        return config | {"schema": {"type": "object", "properties": {"item": {"type": "object"}}}}
-    namespaces: Json = {"item": config["item_schema"]}
-    if config.get("include_sample_schema"):
-        namespaces["sample"] = {
-            "type": "object",
-            "properties": {
-                "output_text": {"type": "string"},
-                "output_json": {},
-                "output_tools": {"type": "array", "items": {"type": "object"}},
-                "model": {"type": "string"},
-            },
-            "required": ["output_text"],
-        }
-    return {
-        "type": "custom",
-        "schema": {"type": "object", "properties": namespaces, "required": list(namespaces)},
-    }
+    custom = config["type"] == "custom"
+    namespaces: Json = {"item": config["item_schema"] if custom else {"type": "object"}}
+    if not custom or config.get("include_sample_schema"):
+        namespaces["sample"] = _SAMPLE_SCHEMA
+    schema = {"type": "object", "properties": namespaces, "required": list(namespaces)}
+    return ({"type": "custom"} if custom else config) | {"schema": schema}
 
 
 def run_to_wire(row: RunRow, criteria: list[str]) -> Run:

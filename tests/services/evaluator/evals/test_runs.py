@@ -177,7 +177,11 @@ async def test_a_model_that_refuses_one_item_leaves_it_unscored_and_goes_on(benc
     assert run.per_testing_criteria_results[0].errored == 1
     [item] = await bench.items(run, status="error")
     assert item["results"][0]["score"] is None
-    assert item["sample"]["error"] == {"code": "context_length_exceeded", "message": "Too long."}
+    sample = item["sample"]
+    assert sample["error"] == {"code": "context_length_exceeded", "message": "Too long."}
+    assert [message["content"] for message in sample["input"]] == ["Add.", "3 and 3?"]
+    assert (sample["temperature"], sample["seed"], sample["max_completion_tokens"]) == (0, 1, 8)
+    assert (sample["output"], sample["top_p"]) == ([], 1)
 
 
 async def test_a_model_that_is_away_leaves_items_unscored_not_failed(bench: Bench) -> None:
@@ -287,6 +291,22 @@ async def test_a_responses_source_is_asked_as_a_chat_with_its_own_names_for_thin
     assert asked["response_format"] == {"type": "json_schema", "json_schema": schema}
     assert asked["tools"] == [{"type": "function", "function": tool}]
     assert (asked["temperature"], asked["top_p"], asked["seed"]) == (1.0, 1.0, 42)
+
+
+async def test_the_client_reads_any_sample_alike(bench: Bench, client: openai.AsyncOpenAI) -> None:
+    known = await bench.finish(given((ITEMS[0], "two")))
+    lacking: list[dict[str, Any]] = [{"question": "1 and 1?", "answer": "2"}]
+    source = sampled(items=lacking)
+    source["input_messages"]["template"] = [{"role": "user", "content": "{{item.hint}}"}]
+    unfilled = await bench.finish(source)
+    page = await client.evals.runs.output_items.list(known.id, eval_id=known.eval_id)
+    [sample] = [item.sample for item in page.data]
+    assert (sample.output[0].role, sample.output[0].content) == ("assistant", "two")
+    assert not any((sample.input, sample.error, sample.usage, sample.seed))
+    page = await client.evals.runs.output_items.list(unfilled.id, eval_id=unfilled.eval_id)
+    [sample] = [item.sample for item in page.data]
+    assert (sample.output, sample.error.code) == ([], "unfilled_template")
+    assert (sample.model, sample.seed, sample.max_completion_tokens) == (BASE, 1, 8)
 
 
 async def test_the_client_polls_a_run_to_its_end(bench: Bench, client: openai.AsyncOpenAI) -> None:
