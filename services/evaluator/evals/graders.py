@@ -32,13 +32,15 @@ def _only_text(content: Any) -> Any:
 
 
 class Message(Ask):
-    """``content`` may hold templates; parts of it are joined."""
+    """``content`` may hold templates; parts of it are joined. ``phase``, which OpenAI's client may
+    send, is kept and not asked: chat completions have none."""
 
     role: Literal["user", "assistant", "system", "developer"]
     content: Annotated[
         Template | dict[str, Any] | list[Any], AfterValidator(_only_text), AfterValidator(shallow)
     ]
     type: Literal["message"] = "message"
+    phase: Literal["commentary", "final_answer"] | None = None
 
     @property
     def text(self) -> str:

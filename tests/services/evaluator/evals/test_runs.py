@@ -293,6 +293,18 @@ async def test_a_responses_source_is_asked_as_a_chat_with_its_own_names_for_thin
     assert (asked["temperature"], asked["top_p"], asked["seed"]) == (1.0, 1.0, 42)
 
 
+async def test_messages_may_have_what_the_clients_type_has(bench: Bench) -> None:
+    source = sampled(items=ITEMS[:1])
+    source["input_messages"]["template"] = [
+        {"type": "message", "role": "assistant", "content": "Yes?", "phase": "commentary"},
+        {"type": "message", "role": "user", "content": "{{item.question}}", "phase": None},
+    ]
+    run = await bench.finish(source)
+    assert run.result_counts.passed == 1
+    assert run.data_source == source
+    assert bench.world.asked[0]["messages"][0] == {"role": "assistant", "content": "Yes?"}
+
+
 async def test_the_client_reads_any_sample_alike(bench: Bench, client: openai.AsyncOpenAI) -> None:
     known = await bench.finish(given((ITEMS[0], "two")))
     lacking: list[dict[str, Any]] = [{"question": "1 and 1?", "answer": "2"}]
