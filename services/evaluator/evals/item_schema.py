@@ -19,6 +19,7 @@ from services.evaluator.evals.schemas import CustomConfig, DataSourceConfig, Jso
 
 MOST_DEPTH, MOST_NODES = 32, 5_000
 PATTERN_SECONDS = 0.1
+MOST_MESSAGE = 300  # characters
 _REFUSED = ("$dynamicRef", "$recursiveRef", "patternProperties")
 
 
@@ -52,7 +53,11 @@ Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 def _counted(keyword: Keyword) -> Keyword:
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
         _budget.get().spend()
-        return keyword(validator, value, instance, schema)
+        for error in keyword(validator, value, instance, schema) or ():
+            # It quotes the whole instance, and anyOf keeps one for each of its parts.
+            error.message = error.message[:MOST_MESSAGE]
+            error.args = ()
+            yield error
 
     return counted
 
@@ -123,7 +128,7 @@ class ItemSchema:
         if error is None:
             return None
         path = ".".join(str(part) for part in error.absolute_path)
-        return f"{path or 'item'}: {error.message[:300]}"
+        return f"{path[:MOST_MESSAGE] or 'item'}: {error.message}"
 
 
 def schema_of(config: DataSourceConfig) -> ItemSchema:

@@ -1,5 +1,6 @@
 """Schemas that mean well, and schemas that do not."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -66,6 +67,16 @@ def test_each_with_each_is_not_compared_to_find_that_elements_are_unique() -> No
 def test_a_number_beyond_floats_is_a_fault_where_the_schema_has_one() -> None:
     schema = ItemSchema({"properties": {"a": {"multipleOf": 0.5}}})
     assert "too large" in str(schema.fault({"a": 10**400}, budget()))
+
+
+def test_what_is_wrong_with_a_long_text_is_not_kept_at_its_length() -> None:
+    schema = ItemSchema({"properties": {"a": {"anyOf": [{"type": "number"}] * 500}}})
+    tracemalloc.start()
+    fault = schema.fault({"a": "x" * 100_000}, budget())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(str(fault)) < 400
+    assert peak < 10 * 2**20
 
 
 def test_seconds_are_spent_as_steps_are() -> None:
