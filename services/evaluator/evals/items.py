@@ -1,5 +1,6 @@
 """The items of a run: read, held against the eval's schema, and shown where they are wrong."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -75,6 +76,7 @@ async def read_lines(lines: AsyncIterator[str], schema: ItemSchema) -> AsyncIter
             raise _wrong_item(
                 reader.where, "holding it against the item_schema takes too long"
             ) from error
+        await asyncio.sleep(0)  # many lines come in one block, and a cancel is to be noticed
         if item is not None:
             yield item
     reader.end()

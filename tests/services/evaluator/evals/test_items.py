@@ -1,5 +1,6 @@
 """Items, and what is wrong with them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -57,6 +58,21 @@ async def test_a_line_that_will_not_do_is_named_with_its_reason(line: str, reaso
 async def test_a_backslash_before_u0000_is_text_like_any_other() -> None:
     [item] = await read('{"item": {"w": "\\\\u0000"}}')
     assert item.item == {"w": "\\u0000"}
+
+
+async def test_others_have_their_turn_between_two_lines() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(other())
+    await read(*['{"item": {"w": "a"}}'] * 20)
+    beside.cancel()
+    assert turns >= 20
 
 
 async def test_a_file_without_items_is_refused() -> None:
