@@ -75,6 +75,11 @@ def put_many(session: Session, values: Mapping[str, Json]) -> None:
         )
 
 
+def forget(session: Session, keys: Collection[str]) -> None:
+    for some in _slices(keys):
+        session.execute(delete(Cached).where(Cached.key.in_(some)))
+
+
 def clean(session: Session, *, days: int, most_bytes: int) -> int:
     """Drop what was not used for ``days``, then the longest unused over ``most_bytes`` in all.
 

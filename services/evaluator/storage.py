@@ -26,6 +26,10 @@ class AnswerKey(NamedTuple):
     repeat: int = 0
 
 
+def key_of(answer: Json) -> AnswerKey:
+    return AnswerKey(**{name: answer[name] for name in AnswerKey._fields})
+
+
 def add(session: Session, experiment: Experiment) -> None:
     session.add(experiment)
     session.flush()
@@ -180,12 +184,15 @@ def answered(session: Session, experiment_id: str) -> set[AnswerKey]:
     return {AnswerKey(*row) for row in rows}
 
 
-def add_answers(session: Session, experiment_id: str, answers: Sequence[Json]) -> None:
-    """Keep answers; one that is there already stays as it is."""
-    session.execute(
-        upsert(Answer).on_conflict_do_nothing(),
+def add_answers(session: Session, experiment_id: str, answers: Sequence[Json]) -> set[AnswerKey]:
+    """Keep answers; one that is there already stays as it is. Returns those that are new."""
+    kept = session.execute(
+        upsert(Answer)
+        .on_conflict_do_nothing()
+        .returning(*(getattr(Answer, name) for name in AnswerKey._fields)),
         [{"experiment_id": experiment_id, **answer} for answer in answers],
     )
+    return {AnswerKey(*row) for row in kept}
 
 
 def answers(session: Session, experiment_id: str) -> Iterator[Answer]:

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -53,24 +53,35 @@ class Turn:
 
     def write_now(self, step: Callable[[Session], T]) -> T:
         """Do ``step``, which must be safe to repeat, in one transaction of ours."""
-        for attempt in Retrying(
-            retry=retry_if_exception_type(OperationalError),
-            stop=stop_after_delay(leases.LEASE.total_seconds() / 2),
-            wait=wait_random_exponential(multiplier=0.1, max=2),
-            reraise=True,
-        ):
-            with attempt, self.transaction() as session:
-                return step(session)
-        raise AssertionError("unreachable: tenacity reraises")
+        return _patiently(self.transaction, step)
 
     async def write(self, step: Callable[[Session], T]) -> T:
         """As :meth:`write_now`, beside the event loop."""
         return await asyncio.to_thread(self.write_now, step)
 
+    async def aside(self, step: Callable[[Session], T]) -> T:
+        """As :meth:`write`, whoever has the lease: to read, and to keep what is nobody's own."""
+        return await asyncio.to_thread(_patiently, self.db.transaction, step)
+
     def release(self) -> None:
         """The next worker need not wait for the lease to run out."""
         with self.db.transaction() as session:
             leases.release(session, self.table, self.row_id, owner=self.owner)
+
+
+def _patiently(
+    transaction: Callable[[], AbstractContextManager[Session]], step: Callable[[Session], T]
+) -> T:
+    """Bears with a database that is away for half a lease."""
+    for attempt in Retrying(
+        retry=retry_if_exception_type(OperationalError),
+        stop=stop_after_delay(leases.LEASE.total_seconds() / 2),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        reraise=True,
+    ):
+        with attempt, transaction() as session:
+            return step(session)
+    raise AssertionError("unreachable: tenacity reraises")
 
 
 class Pace:

@@ -1,31 +1,32 @@
-"""Every arm answers every item under every condition; nothing is asked that was ever answered."""
+"""Every arm answers every item under every condition; nothing is asked that was ever answered.
+
+What a model said is remembered as it comes, whoever holds the lease by then; its row, with its
+scores, comes after.
+"""
 
 import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
-import structlog
-from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from services.common.contracts.budget import PriceAsk, Spent
+from services.common.contracts.budget import Spent
 from services.common.contracts.generator import RagAnswer
-from services.common.errors import FineproofError
-from services.evaluator import cache, event_storage, storage
+from services.evaluator import event_storage, storage
+from services.evaluator.judges.memory import Memory, remembering
 from services.evaluator.metrics import score_all, unscored
 from services.evaluator.models import Item, Json
-from services.evaluator.phases.answers import Said, answered, unanswered
+from services.evaluator.phases.answers import Said, answered
+from services.evaluator.phases.asking import ask, remembered, spent_on
 from services.evaluator.phases.proving import ProvenArm
 from services.evaluator.phases.questions import Question, count, questions
 from services.evaluator.run import Run
-from services.evaluator.spending import BudgetExceeded, check, cost_of, plus
+from services.evaluator.spending import BudgetExceeded, check, plus
 from services.evaluator.turns import LeaseLost, Pace
-
-log = structlog.get_logger(__name__)
 
 ITEMS_AT_ONCE = 100  # read in one transaction
 ANSWERS_AT_ONCE = 16  # kept in one transaction
@@ -48,7 +49,8 @@ async def answer(run: Run, arms: Sequence[ProvenArm], items: int) -> None:
     pace = Pace(done=len(there), total=total)
     await run.enter("answering", done=pace.done, total=total)
     if pace.done < total:
-        await _Answering(run, arms, there, pace, spent).work(items)
+        async with remembering(run.aside) as memory:
+            await _Answering(run, arms, there, pace, spent, memory).work(items)
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,10 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Answers to keep, what they cost, and what to remember of them for other experiments."""
+    """Answers to keep, and what each of them cost."""
 
     rows: list[Json]
-    spent: Spent
-    fresh: Mapping[str, Json]
+    spent: list[Spent]
 
 
 class _Answering:
@@ -78,8 +79,10 @@ class _Answering:
         there: set[storage.AnswerKey],
         pace: Pace,
         spent: Spent,
+        memory: Memory,
     ) -> None:
         self.run = run
+        self.memory = memory
         self.arms = arms
         self.there = there
         self.pace = pace
@@ -89,8 +92,9 @@ class _Answering:
         self.over: BudgetExceeded | None = None
         self.askers = run.settings.max_concurrency
         self.asked: asyncio.Queue[_Asked | None] = asyncio.Queue(self.askers)
-        # Unbounded, but filled by askers alone: none may wait with what was paid for in hand.
-        self.answers: asyncio.Queue[tuple[str, Said] | None] = asyncio.Queue()
+        # An asker waits for room before it asks: none may wait with what was paid for in hand.
+        self.room = asyncio.Semaphore(2 * self.askers)
+        self.answers: asyncio.Queue[list[Said] | None] = asyncio.Queue()
 
     async def work(self, items: int) -> None:
         async with asyncio.TaskGroup() as keeping:
@@ -109,7 +113,7 @@ class _Answering:
                 break
             page, said = await self.run.write(partial(self._look, start=start))
             known = [
-                (one.cache_key, answered(question, RagAnswer.model_validate(said[one.cache_key])))
+                answered(question, said[one.cache_key])
                 for one in page
                 if one.cache_key in said
                 for question in one.questions
@@ -122,12 +126,12 @@ class _Answering:
         for _ in range(self.askers):
             await self.asked.put(None)
 
-    def _look(self, session: Session, *, start: int) -> tuple[list[_Asked], dict[str, Json]]:
+    def _look(self, session: Session, *, start: int) -> tuple[list[_Asked], dict[str, RagAnswer]]:
         """What is still to be answered of a page of items, and what of that was said before."""
         stop = start + ITEMS_AT_ONCE
         page = storage.items(session, self.run.experiment_id, start=start, stop=stop)
         asked = self._to_ask(page)
-        return asked, cache.get_many(session, [one.cache_key for one in asked])
+        return asked, remembered(session, [one.cache_key for one in asked])
 
     def _to_ask(self, page: Sequence[Item]) -> list[_Asked]:
         asked: dict[str, _Asked] = {}
@@ -140,10 +144,13 @@ class _Answering:
 
     async def _ask_on(self) -> None:
         while (asked := await self.asked.get()) is not None:
+            await self.room.acquire()
             if self.over is not None:
+                self.room.release()
                 continue
-            for said in await ask(self.run, asked.questions):
-                self.answers.put_nowait((asked.cache_key, said))
+            every = await ask(self.run, asked.questions, self.memory)
+            self.answers.put_nowait(every)
+            for said in every:
                 self._count(said)
 
     def _count(self, said: Said) -> None:
@@ -156,7 +163,7 @@ class _Answering:
             self.over = error
 
     async def _keep(self) -> None:
-        batch: list[tuple[str, Said]] = []
+        batch: list[Said] = []
         try:
             while True:
                 ended = await self._gather(batch)
@@ -166,46 +173,41 @@ class _Answering:
                 if ended:
                     return
         except asyncio.CancelledError:
-            # What is answered was paid for: keep it, so that the next turn need not ask again.
+            # What is answered was paid for: the row shall say so.
             while not self.answers.empty():
-                if (late := self.answers.get_nowait()) is not None:
-                    batch.append(late)
+                late = self.answers.get_nowait() or []
+                batch += late
+                self.pace.done += len(late)
             if batch:
                 with contextlib.suppress(LeaseLost):
                     self.run.write_now(self._step(self._scored(batch)))
             raise
 
-    async def _gather(self, batch: list[tuple[str, Said]]) -> bool:
-        """Wait for an answer and take those that came with it into ``batch``; True at the end.
-
-        Nobody waits for more: what is not kept when a worker dies is asked again.
-        """
+    async def _gather(self, batch: list[Said]) -> bool:
+        """Wait for an answer and take those that came with it into ``batch``; True at the end."""
         said = await self.answers.get()
         while said is not None:
-            batch.append(said)
-            if len(batch) == ANSWERS_AT_ONCE or self.answers.empty():
+            self.room.release()
+            batch += said
+            if len(batch) >= ANSWERS_AT_ONCE or self.answers.empty():
                 return False
             said = self.answers.get_nowait()
         return True
 
-    async def _save(self, batch: Sequence[tuple[str, Said]]) -> None:
+    async def _save(self, batch: Sequence[Said]) -> None:
+        self.pace.done += len(batch)
         scored = await asyncio.to_thread(self._scored, batch)
-        self.pace.done += len(scored.rows)
         await self.run.write(self._step(scored))
 
-    def _scored(self, batch: Sequence[tuple[str, Said]]) -> _Batch:
+    def _scored(self, batch: Sequence[Said]) -> _Batch:
         """Rows with their scores, all of a batch at once: an embedding model works in batches."""
         scores = iter(
-            score_all([said.sample for _, said in batch if said.sample], self.run.similarity)
+            score_all([said.sample for said in batch if said.sample], self.run.similarity)
         )
-        rows = [
-            said.row | {"scores": next(scores) if said.sample else unscored()} for _, said in batch
-        ]
-        fresh = {
-            key: said.fresh.model_dump(mode="json") for key, said in batch if said.fresh is not None
-        }
-        spent = plus(*(spent_on(said, self.run.spec.prices) for _, said in batch))
-        return _Batch(rows, spent, fresh)
+        return _Batch(
+            [said.row | {"scores": next(scores) if said.sample else unscored()} for said in batch],
+            [spent_on(said, self.run.spec.prices) for said in batch],
+        )
 
     def _step(self, batch: _Batch) -> "_Keep":
         return _Keep(self.run.experiment_id, batch, self.pace, self.pace.lap())
@@ -213,7 +215,11 @@ class _Answering:
 
 @dataclass(frozen=True)
 class _Keep:
-    """One batch of answers with the progress they make, as a step of a transaction."""
+    """One batch of answers with the progress they make, as a step of a transaction.
+
+    Safe to repeat, also where a stop came between a commit and the news of it: what is kept
+    already counts no more.
+    """
 
     experiment_id: str
     batch: _Batch
@@ -221,54 +227,23 @@ class _Keep:
     seconds: float
 
     def __call__(self, session: Session) -> None:
-        storage.add_answers(session, self.experiment_id, self.batch.rows)
-        cache.put_many(session, self.batch.fresh)
+        new = storage.add_answers(session, self.experiment_id, self.batch.rows)
+        spent = [
+            spent
+            for row, spent in zip(self.batch.rows, self.batch.spent, strict=True)
+            if storage.key_of(row) in new
+        ]
         storage.set_fields(
             session,
             self.experiment_id,
             done=self.pace.done,
             seconds_left=self.pace.seconds_left(),
         )
+        if not new:
+            return
         storage.add_seconds(session, self.experiment_id, "answering", self.seconds)
-        storage.add_spent(session, self.experiment_id, self.batch.spent)
+        storage.add_spent(session, self.experiment_id, plus(*spent))
         errors = [row["error"] for row in self.batch.rows if row["error"]]
         for code, many in Counter(error.partition(":")[0] for error in errors).items():
             message = f"Questions are left without an answer: {code}."
             event_storage.warn(session, self.experiment_id, code, message, many)
-
-
-def spent_on(said: Said, prices: Mapping[str, PriceAsk]) -> Spent:
-    if said.fresh is None:
-        return Spent(cached=int(said.sample is not None))
-    usage = said.fresh.usage
-    return Spent(
-        asked=1,
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cost=cost_of(
-            prices.get(said.row["arm"]),
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-        ),
-    )
-
-
-async def ask(run: Run, same: Sequence[Question]) -> list[Said]:
-    """Ask once for all of ``same``, questions that come to one request.
-
-    ``adapter_mismatch`` is raised: it puts every answer in doubt.
-    """
-    first = same[0]
-    try:
-        said = await run.concurrency.ask(
-            lambda: run.peers.models.rag(first.wording),
-            patience_s=run.settings.answer_patience_s,
-        )
-    except FineproofError as error:
-        log.warning("unanswered", code=error.code, **first.key._asdict())
-        return [unanswered(each, f"{error.code}: {error.message}") for each in same]
-    except ValidationError as error:
-        unreadable = f"unreadable_answer: {error.error_count()} fields are not as agreed"
-        return [unanswered(each, unreadable) for each in same]
-    asked, *others = (answered(each, said) for each in same)
-    return [replace(asked, fresh=said), *others]

@@ -7,16 +7,16 @@ from contextlib import asynccontextmanager
 from sqlalchemy.orm import Session
 
 from services.common.contracts.budget import Spent
-from services.common.contracts.generator import RagAnswer
 from services.common.errors import InvalidRequest
-from services.evaluator import cache, panel, storage
+from services.evaluator import panel, storage
 from services.evaluator.forgetting import PanelAnswer
 from services.evaluator.items import read_items, to_row
+from services.evaluator.judges.memory import Memory, remembering
 from services.evaluator.metrics import score_all, unscored
 from services.evaluator.models import Item
 from services.evaluator.peers import patiently
-from services.evaluator.phases.answering import ask, spent_on
 from services.evaluator.phases.answers import Said, answered
+from services.evaluator.phases.asking import ask, remembered, spent_on
 from services.evaluator.phases.proving import ProvenArm
 from services.evaluator.phases.questions import Question
 from services.evaluator.run import Run
@@ -24,7 +24,7 @@ from services.evaluator.spending import check, plus
 from services.evaluator.turns import Pace
 
 MOST_ITEMS = 1_000
-AT_ONCE = 40  # questions asked, and kept in one transaction
+AT_ONCE = 40  # questions of an arm asked together
 
 
 async def recall(run: Run, arms: Sequence[ProvenArm]) -> None:
@@ -35,9 +35,10 @@ async def recall(run: Run, arms: Sequence[ProvenArm]) -> None:
     pace = Pace(done=0, total=len(items) * len(arms))
     await run.enter("forgetting", done=0, total=pace.total)
     kept: list[PanelAnswer] = []
-    for start in range(0, len(items), AT_ONCE):
-        for arm in arms:  # side by side: a drift of the server hits them alike
-            kept += await _ask(run, arm, items[start : start + AT_ONCE], pace)
+    async with remembering(run.aside) as memory:
+        for start in range(0, len(items), AT_ONCE):
+            for arm in arms:  # side by side: a drift of the server hits them alike
+                kept += await _ask(run, arm, items[start : start + AT_ONCE], pace, memory)
     await run.write(
         lambda session: storage.set_fields(
             session, run.experiment_id, panel=[one.model_dump() for one in kept]
@@ -69,35 +70,31 @@ async def _lines(run: Run) -> AsyncIterator[AsyncIterator[str]]:
         yield lines
 
 
-async def _ask(run: Run, arm: ProvenArm, items: Sequence[Item], pace: Pace) -> list[PanelAnswer]:
+async def _ask(
+    run: Run, arm: ProvenArm, items: Sequence[Item], pace: Pace, memory: Memory
+) -> list[PanelAnswer]:
     questions = [Question(item, "closed_book", arm, 0, run.spec.sampling) for item in items]
     known = await run.write(
-        lambda session: cache.get_many(session, [one.cache_key for one in questions])
+        lambda session: remembered(session, [one.cache_key for one in questions])
     )
 
     async def said(question: Question) -> Said:
         before = known.get(question.cache_key)
         if before is not None:
-            return answered(question, RagAnswer.model_validate(before))
-        return (await ask(run, [question]))[0]
+            return answered(question, before)
+        return (await ask(run, [question], memory))[0]
 
     async with asyncio.TaskGroup() as asking:
         tasks = [asking.create_task(said(question)) for question in questions]
     answers = [task.result() for task in tasks]
+    await memory.flush()  # the next arm may be of the same weights
     samples = [one.sample for one in answers if one.sample is not None]
     scores = iter(await asyncio.to_thread(score_all, samples, run.similarity))
     pace.done += len(answers)
     spent = plus(*(spent_on(one, run.spec.prices) for one in answers))
-    fresh = {
-        question.cache_key: one.fresh.model_dump(mode="json")
-        for question, one in zip(questions, answers, strict=True)
-        if one.fresh is not None
-    }
-
     seconds = pace.lap()
 
     def keep(session: Session) -> Spent:
-        cache.put_many(session, fresh)
         storage.set_fields(
             session, run.experiment_id, done=pace.done, seconds_left=pace.seconds_left()
         )
