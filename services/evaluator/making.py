@@ -34,7 +34,9 @@ class Making:
 
     @property
     def definition(self) -> str:
-        # That layers are compiled is how fast it is done, not what.
+        # That layers are compiled is how fast it is done, not what. A vector store is known by its
+        # id alone, for the retriever has no digest of what is in it: an adapter of recipe rag or
+        # raft is not made again when its store's passages change.
         asked = self.hyperparameters.model_dump(mode="json", exclude={"torch_compile"})
         return _sha256(
             {

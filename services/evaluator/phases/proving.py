@@ -1,6 +1,6 @@
 """Before a question is asked: every adapter is loaded, and shown to change the model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 from sqlalchemy.orm import Session
@@ -10,16 +10,25 @@ from services.common.contracts.generator import AdapterProof
 from services.common.errors import NotFound, UpstreamFailed
 from services.evaluator import storage
 from services.evaluator.checking import is_adapter
+from services.evaluator.models import Json
 from services.evaluator.peers import patiently
 from services.evaluator.phases.tuning import Member
 from services.evaluator.run import Run
 from services.evaluator.turns import Pace
 
+Served = Mapping[str, Json]
+"""What the generator says of each of its models."""
+
 
 class ProvenArm(ReportArm):
-    """An arm as the report names it, with the proof of each replica that its adapter is there."""
+    """An arm as the report names it, with the proof of each replica that its adapter is there.
+
+    ``served`` is what the generator says of the model beneath, as far as answers depend on it:
+    with a larger window fewer passages are left out.
+    """
 
     proofs: list[AdapterProof] = Field(default_factory=list)
+    served: Json = Field(default_factory=dict)
 
 
 async def prove(run: Run, members: Sequence[Member]) -> list[ProvenArm]:
@@ -32,9 +41,10 @@ async def prove(run: Run, members: Sequence[Member]) -> list[ProvenArm]:
     pace = Pace(done=0, total=len(members))
     await run.enter("proving", done=0, total=pace.total)
     before = await run.write(lambda session: _stood_for(session, run.experiment_id))
+    served = await _served(run)
     proven: list[ProvenArm] = []
     for member in members:
-        proven.append(await _prove(member, run, before))
+        proven.append(await _prove(member, run, before, served))
         pace.done += 1
         await _save(run, proven, pace)
     return proven
@@ -47,7 +57,7 @@ def _stood_for(session: Session, experiment_id: str) -> dict[str, str]:
     return {arm.alias: arm.model for arm in arms if arm.alias is not None}
 
 
-async def _resolve(name: str, run: Run, before: dict[str, str]) -> str:
+async def _resolve(name: str, run: Run, before: Mapping[str, str]) -> str:
     """The adapter that ``name`` is or stands for."""
     if name in before:
         return before[name]
@@ -60,10 +70,23 @@ async def _resolve(name: str, run: Run, before: dict[str, str]) -> str:
     return alias.adapter
 
 
-async def _prove(member: Member, run: Run, before: dict[str, str]) -> ProvenArm:
+async def _served(run: Run) -> Served:
+    listed = await patiently(run.peers.generator.models, seconds=run.settings.answer_patience_s)
+    return {
+        card.id: card.model_dump(include={"owned_by", "sha256", "max_model_len"})
+        for card in listed.data
+    }
+
+
+async def _prove(member: Member, run: Run, before: Mapping[str, str], served: Served) -> ProvenArm:
     if not is_adapter(member.model):
         return ProvenArm(
-            name=member.arm, model=member.model, adapter=None, recipe=None, sha256=None
+            name=member.arm,
+            model=member.model,
+            adapter=None,
+            recipe=None,
+            sha256=None,
+            served=served.get(member.model, {}),
         )
     name = await _resolve(member.model, run, before)
     adapter = await patiently(
@@ -92,6 +115,7 @@ async def _prove(member: Member, run: Run, before: dict[str, str]) -> ProvenArm:
         training_seed=member.training_seed,
         job_id=member.job_id,
         proofs=adapter.proofs,
+        served=served.get(adapter.base_model, {}),
     )
 
 

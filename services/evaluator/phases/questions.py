@@ -12,6 +12,10 @@ from services.evaluator.cache import ServedBy, key_of
 from services.evaluator.models import Item, Json
 from services.evaluator.phases.proving import ProvenArm
 
+READING = 1
+"""To be raised where the generator comes to read models' texts otherwise: to split off reasoning,
+or to cite, by other rules."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -59,11 +63,26 @@ class Question:
 
     @property
     def cache_key(self) -> str:
-        """The same for whoever asks the same of the same weights, in whatever experiment."""
+        """The same for whoever asks the same of the same weights, in whatever experiment.
+
+        Of what is sent, all that the answer depends on: a condition's name and the passages'
+        scores do not reach the model, nor does a seed matter where nothing is drawn.
+        """
+        sampled = self.sampling.temperature > 0
         return key_of(
             {
-                "rag": self.wording.model_dump(mode="json", exclude_none=True, exclude={"model"}),
+                "question": self.item.question,
+                "passages": self.passages
+                and [
+                    {name: passage.get(name) for name in ("id", "title", "text")}
+                    for passage in self.passages
+                ],
+                "max_tokens": self.sampling.max_tokens,
+                "temperature": self.sampling.temperature,
+                "seed": self.sampling.seed_of(self.repeat) if sampled else None,
                 "template_sha256": TEMPLATE_SHA256,
+                "served": self.arm.served,
+                "reading": READING,
             },
             ServedBy(self.arm.model, self.arm.sha256),
             self.repeat,

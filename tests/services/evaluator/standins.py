@@ -59,7 +59,7 @@ def generator_app(world: World) -> FastAPI:
 
     @app.get("/v1/models")
     def models() -> ModelList:
-        return ModelList(data=[Model(id=BASE, created=0)])
+        return ModelList(data=[Model(id=BASE, created=0, max_model_len=world.window)])
 
     @app.get("/v1/adapters/aliases/{name}")
     def alias(name: str) -> Alias:

@@ -45,6 +45,7 @@ class World:
     away: FineproofError | None = None
     proof_error: FineproofError | None = None
     served_sha256: str = SHA
+    window: int | None = 4096
     delay: float = 0.0
     answered: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     asked_order: list[tuple[str, str, str]] = field(default_factory=list)
