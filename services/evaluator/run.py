@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
+from services.common.contracts.budget import Spent
 from services.common.contracts.evaluator import ExperimentCreate
 from services.common.storage import ArtifactStore
 from services.evaluator import storage
@@ -9,6 +12,7 @@ from services.evaluator.concurrency import Concurrency
 from services.evaluator.metrics import ScoreMany
 from services.evaluator.peers import Peers
 from services.evaluator.settings import EvaluatorSettings
+from services.evaluator.spending import check
 from services.evaluator.turns import Turn
 
 
@@ -35,10 +39,11 @@ class Run(Turn):
         return self.row_id
 
     async def enter(self, phase: str, *, done: int, total: int) -> None:
-        await self.write(
-            lambda session: storage.set_fields(
+        """Begin a phase. Raises ``BudgetExceeded`` where the budget is spent already, but for the
+        last one, which says what was paid for."""
+        spent = await self.write(
+            lambda session: self._enter(
                 session,
-                self.experiment_id,
                 status="in_progress",
                 phase=phase,
                 done=done,
@@ -46,3 +51,9 @@ class Run(Turn):
                 seconds_left=None,
             )
         )
+        if phase != "measuring":
+            check(self.spec.budget, spent)
+
+    def _enter(self, session: Session, **fields: object) -> Spent:
+        storage.set_fields(session, self.experiment_id, **fields)
+        return storage.add_spent(session, self.experiment_id, Spent())

@@ -87,13 +87,13 @@ def add_seconds(session: Session, experiment_id: str, phase: str, seconds: float
 
 
 def add_spent(session: Session, experiment_id: str, more: Spent) -> Spent:
-    """Add to what was spent, in the transaction that holds the row; what there is then, minutes
-    among it."""
-    of_it = (Experiment.spent, Experiment.timings)
-    before, timings = session.execute(select(*of_it).where(Experiment.id == experiment_id)).one()
-    spent = plus(Spent.model_validate(before), more)
+    """Add to what was spent, whoever holds the lease; what there is then, minutes among it."""
+    row = session.get(Experiment, experiment_id, with_for_update=True, populate_existing=True)
+    if row is None:  # deleted meanwhile
+        return more
+    spent = plus(Spent.model_validate(row.spent), more)
     set_fields(session, experiment_id, spent=spent.model_dump(exclude={"minutes"}))
-    return spent.model_copy(update={"minutes": sum(timings.values()) / 60})
+    return spent.model_copy(update={"minutes": sum(row.timings.values()) / 60})
 
 
 def resume(session: Session, experiment_id: str, spec: Json) -> bool:

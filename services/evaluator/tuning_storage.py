@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from services.evaluator.models import Experiment, Json, Tuning
+from services.evaluator.spending import BudgetExceeded
 from services.evaluator.storage import ACTIVE
+
+_STOPPED = or_(
+    Experiment.status == "canceled", Experiment.error["code"].astext == BudgetExceeded.code
+)
 
 
 def find(session: Session, definition: str) -> Tuning | None:
@@ -53,18 +58,20 @@ def jobs_of(session: Session, experiment_id: str) -> list[Json]:
 
 
 def uncancelled(session: Session) -> Sequence[str]:
-    """Cancelled experiments whose jobs may still be training."""
+    """Experiments, cancelled or out of budget, whose jobs may still be training."""
     return session.scalars(
         select(Experiment.id)
-        .where(Experiment.status == "canceled", Experiment.tunings.contains([{"settled": False}]))
+        .where(_STOPPED, Experiment.tunings.contains([{"settled": False}]))
         .limit(100)
     ).all()
 
 
 def settle(session: Session, experiment_id: str) -> None:
-    """Note that a cancelled experiment has nothing under way, unless it goes on meanwhile."""
-    row = session.get(Experiment, experiment_id, with_for_update=True)
-    if row is not None and row.status == "canceled":
+    """Note that a stopped experiment has nothing under way, unless it goes on meanwhile."""
+    row = session.scalar(
+        select(Experiment).where(Experiment.id == experiment_id, _STOPPED).with_for_update()
+    )
+    if row is not None:
         row.tunings = [entry | {"settled": True} for entry in row.tunings]
 
 

@@ -5,10 +5,9 @@ scores, comes after.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -179,8 +178,11 @@ class _Answering:
                 batch += late
                 self.pace.done += len(late)
             if batch:
-                with contextlib.suppress(LeaseLost):
-                    self.run.write_now(self._step(self._scored(batch)))
+                step = self._step(self._scored(batch))
+                try:
+                    self.run.write_now(step)
+                except LeaseLost:
+                    await self.run.aside(step.charge)
             raise
 
     async def _gather(self, batch: list[Said]) -> bool:
@@ -228,11 +230,6 @@ class _Keep:
 
     def __call__(self, session: Session) -> None:
         new = storage.add_answers(session, self.experiment_id, self.batch.rows)
-        spent = [
-            spent
-            for row, spent in zip(self.batch.rows, self.batch.spent, strict=True)
-            if storage.key_of(row) in new
-        ]
         storage.set_fields(
             session,
             self.experiment_id,
@@ -242,8 +239,18 @@ class _Keep:
         if not new:
             return
         storage.add_seconds(session, self.experiment_id, "answering", self.seconds)
-        storage.add_spent(session, self.experiment_id, plus(*spent))
+        self._add_spent(session, new)
         errors = [row["error"] for row in self.batch.rows if row["error"]]
         for code, many in Counter(error.partition(":")[0] for error in errors).items():
             message = f"Questions are left without an answer: {code}."
             event_storage.warn(session, self.experiment_id, code, message, many)
+
+    def charge(self, session: Session) -> None:
+        """Of answers whose rows were not to be kept, which are remembered all the same."""
+        there = storage.answered(session, self.experiment_id)
+        self._add_spent(session, {storage.key_of(row) for row in self.batch.rows} - there)
+
+    def _add_spent(self, session: Session, of: Collection[storage.AnswerKey]) -> None:
+        each = zip(self.batch.rows, self.batch.spent, strict=True)
+        more = plus(*(spent for row, spent in each if storage.key_of(row) in of))
+        storage.add_spent(session, self.experiment_id, more)

@@ -22,7 +22,7 @@ from services.evaluator import storage
 from services.evaluator.judges.asking import Asking, JudgeChanged
 from services.evaluator.judges.judge import Form, Judge
 from services.evaluator.judges.meeting import meet
-from services.evaluator.judges.memory import remembering, writing
+from services.evaluator.judges.memory import remembering
 from services.evaluator.judges.prompts import Subject, prompts_sha256
 from services.evaluator.models import Answer, Item, Json
 from services.evaluator.phases.answers import shown
@@ -53,30 +53,37 @@ async def judge(run: Run, items: int) -> None:
             storage.judge(session, run.experiment_id),
         )
     )
+    judge_before = known and known["qualification"]["judge_sha256"]
     pace = Pace(done=done, total=total)
-    async with remembering(writing(run.db)) as memory:
-        ledger = JudgeLedger(run.spec.prices.get("judge"))
-        asking = Asking(
-            run.peers.models, run.concurrency, run.settings.answer_patience_s, ledger.hear
-        )
-        try:
-            met = await meet(run.spec.judge, asking, memory)
-        except JudgeChanged:
-            raise
-        except FineproofError as error:
-            log.warning("judge_absent", experiment=run.experiment_id, code=error.code)
-            await _introduce(run, _absent(run.spec.judge, error))
-            return
-        if done and known is not None and known["qualification"]["judge_sha256"] != met.sha256:
-            raise JudgeChanged(
-                f"'{met.ask.model}' is another judge than the one that judged {done} answers of "
-                "this experiment before."
+    ledger = JudgeLedger(run.spec.prices.get("judge"))
+    try:
+        async with remembering(run.aside) as memory:
+            asking = Asking(
+                run.peers.models, run.concurrency, run.settings.answer_patience_s, ledger.hear
             )
-        qualification = await examine(run, met)
-        await run.enter("judging", done=done, total=total)
-        await _introduce(run, _introduced(met, qualification))
-        if qualification.qualified or run.spec.judge.score_unqualified:
-            await _Judging(run, met, pace, ledger).work(items)
+            try:
+                met = await meet(run.spec.judge, asking, memory)
+            except JudgeChanged:
+                raise
+            except FineproofError as error:
+                log.warning("judge_absent", experiment=run.experiment_id, code=error.code)
+                await _introduce(run, _absent(run.spec.judge, error, judge_before or ""))
+                return
+            if done and judge_before and judge_before != met.sha256:
+                raise JudgeChanged(
+                    f"'{met.ask.model}' is another judge than the one that judged {done} answers "
+                    "of this experiment before."
+                )
+            qualification = await examine(run, met, ledger)
+            await run.enter("judging", done=done, total=total)
+            await _introduce(run, _introduced(met, qualification))
+            if qualification.qualified or run.spec.judge.score_unqualified:
+                await _Judging(run, met, pace, ledger).work(items)
+    finally:
+        # However it ends: what was heard since was paid for.
+        await run.aside(
+            partial(storage.add_spent, experiment_id=run.experiment_id, more=ledger.take())
+        )
 
 
 class _Judging:
@@ -226,7 +233,8 @@ def _introduced(met: Judge, qualification: Qualification) -> ReportJudge:
     )
 
 
-def _absent(ask: JudgeAsk, error: FineproofError) -> ReportJudge:
+def _absent(ask: JudgeAsk, error: FineproofError, before: str) -> ReportJudge:
+    """``before`` is the digest of the judge that was met earlier, empty where none was."""
     return ReportJudge(
         model=ask.model,
         adapter_sha256=None,
@@ -234,7 +242,7 @@ def _absent(ask: JudgeAsk, error: FineproofError) -> ReportJudge:
         runs=ask.runs,
         temperature=ask.temperature,
         qualification=Qualification(
-            judge_sha256="", qualified=False, reasons=[f"It did not answer: {error.message}"]
+            judge_sha256=before, qualified=False, reasons=[f"It did not answer: {error.message}"]
         ),
         decides=False,
         stand_in=ask.stand_in,

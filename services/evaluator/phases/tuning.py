@@ -10,6 +10,7 @@ from typing import TypeVar
 import structlog
 from sqlalchemy.orm import Session
 
+from services.common.contracts.budget import Spent
 from services.common.contracts.trainer import FineTuningJob
 from services.common.db import Database
 from services.common.errors import Conflict, InvalidRequest, NotFound, RateLimited, UpstreamFailed
@@ -19,6 +20,7 @@ from services.evaluator.making import Making, makings
 from services.evaluator.models import Json, Tuning
 from services.evaluator.peers import Peers, patiently
 from services.evaluator.run import Run
+from services.evaluator.spending import check
 from services.evaluator.turns import LeaseLost
 
 log = structlog.get_logger(__name__)
@@ -42,7 +44,8 @@ async def tune(run: Run) -> list[Member]:
     """Have every declared adapter trained, or find it; returns when the last is done.
 
     Raises the job's own error when one fails. What the other arms have under way goes on then: an
-    experiment that declares the same takes it over.
+    experiment that declares the same takes it over. Raises ``BudgetExceeded`` once it has taken
+    more minutes than there are; its jobs are cancelled then.
     """
     wanted = await _makings(run)
     jobs: Mapping[str, FineTuningJob] = {}
@@ -210,7 +213,7 @@ class _Tuning:
         now = asyncio.get_running_loop().time()
         seconds, self.started = now - self.started, now
 
-        def step(session: Session) -> None:
+        def step(session: Session) -> Spent:
             storage.set_fields(
                 session,
                 self.run.experiment_id,
@@ -220,8 +223,11 @@ class _Tuning:
                 seconds_left=sum(s or 0 for s in left) if left and all(left) else None,
             )
             storage.add_seconds(session, self.run.experiment_id, "tuning", seconds)
+            return storage.add_spent(session, self.run.experiment_id, Spent())
 
-        await self.run.write(step)
+        spent = await self.run.write(step)
+        if len(self.jobs) < len(self.wanted) or self._open:
+            check(self.run.spec.budget, spent)
 
     def _entry(self, making: Making) -> Json | None:
         job = self.jobs.get(making.definition)

@@ -32,7 +32,7 @@ def report_of(row: models.Experiment) -> Report:
 
 @pytest.fixture
 def qualified(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def examine(run: Any, met: Any) -> Qualification:
+    async def examine(run: Any, met: Any, *_: Any) -> Qualification:
         return Qualification(judge_sha256=met.sha256, qualified=True)
 
     monkeypatch.setattr(judging, "examine", examine)

@@ -12,7 +12,7 @@ from services.common.contracts.arms import ArmAsk, TuneAsk
 from services.common.contracts.evaluator import ExperimentCreate, Report
 from services.common.contracts.generator import RagAsk
 from services.common.contracts.trainer import JobError
-from services.evaluator import storage
+from services.evaluator import storage, tuning_storage
 from services.evaluator.making import makings
 from services.evaluator.phases.tuning import cancel_jobs
 from tests.services.evaluator.conftest import GOOD, Bench, specification
@@ -134,6 +134,24 @@ async def test_a_cancelled_experiment_cancels_what_no_other_waits_for(
     turns[1].cancel()
     with pytest.raises(asyncio.CancelledError):
         await turns[1]
+
+
+async def test_a_budget_of_minutes_that_is_spent_ends_what_is_training(
+    bench: Bench, training_file: str
+) -> None:
+    training = bench.world.training
+    training.looks = 10**6
+    bench.put(arms=arms(made("p", training_file)), budget={"max_minutes": 1e-6})
+    row = await bench.run()
+    assert row.error is not None
+    assert (row.phase, row.error["code"]) == ("tuning", "budget_exceeded")
+    with bench.db.transaction() as session:
+        assert list(tuning_storage.uncancelled(session)) == ["exp_1"]
+    async with connect(bench.world, bench.settings) as peers:
+        await cancel_jobs("exp_1", db=bench.db, peers=peers)
+    assert {job.status for job in training.jobs.values()} == {"cancelled"}
+    with bench.db.transaction() as session:
+        assert list(tuning_storage.uncancelled(session)) == []
 
 
 async def test_an_experiment_that_is_resumed_trains_anew_what_had_failed(
