@@ -23,7 +23,7 @@ from services.common.pagination import Cursor, to_page
 from services.common.storage import ArtifactStore
 from services.common.tasks import TaskQueue
 from services.common.watching import Watchers
-from services.evaluator import estimating, models, storage
+from services.evaluator import estimating, judging_storage, models, storage
 from services.evaluator.checking import Checked
 from services.evaluator.estimating import PastRun, Sized, past_of
 from services.evaluator.flips.service import FlipQuery, page_of_flips
@@ -127,6 +127,7 @@ def resume(session: Session, tasks: TaskQueue, experiment_id: str, ask: ResumeAs
             "resumed.",
             code="experiment_finished" if row.status == "completed" else "experiment_active",
         )
+    judging_storage.reopen(session, experiment_id)
     tasks.enqueue(session, RUN, experiment_id)
     session.refresh(row)
     return to_wire(row)

@@ -232,28 +232,6 @@ def count_answers(session: Session, experiment_id: str, *, judged: bool = False)
     return session.scalar(statement) or 0
 
 
-def unjudged(
-    session: Session, experiment_id: str, start: int, stop: int
-) -> list[tuple[Item, Answer]]:
-    """Answers that came and were not judged, an item's under one condition beside each other."""
-    found = [
-        (item, answer)
-        for item, answer in rows(session, experiment_id, start, stop)
-        if answer.error is None and answer.judgments is None
-    ]
-    return sorted(found, key=_beside)
-
-
-def _beside(row: tuple[Item, Answer]) -> tuple[int, str, int, str, int]:
-    item, answer = row
-    return item.ordinal, answer.condition, answer.repeat, answer.arm, answer.training_seed
-
-
-def add_judgments(session: Session, experiment_id: str, judged: Sequence[Json]) -> None:
-    """Put ``scores``, ``judgments`` and ``preference`` to answers that are kept."""
-    session.execute(update(Answer), [{"experiment_id": experiment_id, **one} for one in judged])
-
-
 def unscored_share(session: Session, experiment_id: str, arm: str) -> float:
     """Of the arm's answers, those that never came."""
     share = session.scalar(

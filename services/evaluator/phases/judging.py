@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 
 import structlog
 from sqlalchemy.orm import Session
@@ -18,7 +17,7 @@ from services.common.contracts.judge import (
     ReportJudge,
 )
 from services.common.errors import FineproofError
-from services.evaluator import storage
+from services.evaluator import judging_storage, storage
 from services.evaluator.judges.asking import Asking, JudgeChanged
 from services.evaluator.judges.judge import Form, Judge
 from services.evaluator.judges.meeting import meet
@@ -105,7 +104,7 @@ class _Judging:
         for start in groups:
             answers = await self.run.write(
                 partial(
-                    storage.unjudged,
+                    judging_storage.unjudged,
                     experiment_id=self.run.experiment_id,
                     start=start,
                     stop=start + ITEMS_AT_ONCE,
@@ -134,7 +133,9 @@ class _Judging:
         more = self.ledger.take()
 
         def keep(session: Session) -> Spent:
-            storage.add_judgments(session, self.run.experiment_id, [one.row() for one in judged])
+            judging_storage.add_judgments(
+                session, self.run.experiment_id, [one.row() for one in judged]
+            )
             storage.set_fields(
                 session,
                 self.run.experiment_id,
@@ -147,20 +148,25 @@ class _Judging:
         check(self.run.spec.budget, await self.run.write(keep))
 
     async def _prefer(self, judged: Sequence["_Judged"]) -> None:
+        # Among those judged before a stop as well.
         baseline = self.run.spec.baseline
+        bases = await self.run.aside(
+            partial(
+                judging_storage.said_by,
+                experiment_id=self.run.experiment_id,
+                arm=baseline,
+                item_ids={one.item.item_id for one in judged},
+            )
+        )
         pairs: list[tuple[_Judged, str]] = []
-        for _, group in groupby(judged, key=_place):
-            together = list(group)
-            base = next((one.subject.answer for one in together if one.arm == baseline), None)
-            if base is None:
+        for one in judged:
+            base = bases.get(one.place)
+            if one.arm == baseline or base is None:
                 continue
-            for one in together:
-                if one.arm == baseline:
-                    continue
-                if one.subject.answer == base:
-                    one.preferred = Preferred()  # the same words need no judge
-                else:
-                    pairs.append((one, base))
+            if one.subject.answer == base:
+                one.preferred = Preferred()  # the same words need no judge
+            else:
+                pairs.append((one, base))
         found = await self.judge.prefer([(one.subject, base) for one, base in pairs])
         for (one, _), preferred in zip(pairs, found, strict=True):
             one.preferred = preferred
@@ -178,6 +184,10 @@ class _Judged:
     @property
     def arm(self) -> str:
         return self.answer.arm
+
+    @property
+    def place(self) -> tuple[str, str, int]:
+        return self.item.item_id, self.answer.condition, self.answer.repeat
 
     @property
     def subject(self) -> Subject:
@@ -207,10 +217,6 @@ class _Judged:
             },
             "preference": self.preferred and self.preferred.model_dump(mode="json"),
         }
-
-
-def _place(one: _Judged) -> tuple[str, str, int]:
-    return one.item.item_id, one.answer.condition, one.answer.repeat
 
 
 async def _introduce(run: Run, known: ReportJudge) -> None:

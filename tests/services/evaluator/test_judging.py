@@ -9,9 +9,10 @@ import pytest
 
 from services.common.contracts.evaluator import Report
 from services.common.contracts.judge import Qualification
-from services.evaluator import models
+from services.common.errors import InvalidRequest, Unavailable
+from services.evaluator import models, runner
 from services.evaluator.phases import judging
-from tests.services.evaluator.conftest import DOCUMENTS, PER_DOCUMENT, Bench, specification
+from tests.services.evaluator.conftest import DOCUMENTS, GOOD, PER_DOCUMENT, Bench, specification
 
 ITEMS = DOCUMENTS * PER_DOCUMENT
 ANSWERS = ITEMS * 3 * 3  # arms, conditions
@@ -131,6 +132,82 @@ async def test_two_answers_are_compared_in_both_orders(bench: Bench) -> None:
     assert found["rag"].p == 2 / 2**DOCUMENTS
     rows = [a for a in bench.answers() if a.arm == "base"]
     assert all(row.preference is None for row in rows)
+
+
+@pytest.fixture
+def stops(monkeypatch: pytest.MonkeyPatch) -> list[type]:
+    """A turn ends when the first of what it judges is kept, while there is anything in this."""
+    left: list[type] = [InvalidRequest]
+    keep = judging._Judging._judge
+
+    async def then_stop(phase: Any, answers: Any) -> None:
+        await keep(phase, answers)
+        if left:
+            raise left[0]("Stopped.", code="stopped")
+
+    monkeypatch.setattr(judging._Judging, "_judge", then_stop)
+    return left
+
+
+async def test_what_a_judge_could_not_be_asked_is_asked_on_resuming_and_nothing_else(
+    bench: Bench, http: httpx.AsyncClient, qualified: None, stops: list[type]
+) -> None:
+    judge = bench.world.judge
+    bench.put(conditions=["retrieved"], **judged(metrics=["accuracy"], pairwise=True))
+    judge.fault, judge.at = "refused", "part0x0"
+    assert (await bench.run()).status == "failed"
+    assert any(_errors(answer) for answer in bench.answers())
+    judge.fault = None
+    stops.clear()
+    assert (await http.post("/v1/experiments/exp_1/resume")).is_success
+    report_of(await bench.run())
+    assert not any(_errors(answer) for answer in bench.answers())
+    assert set(judge.forms.values()) == {1}
+
+
+def _errors(answer: models.Answer) -> list[str]:
+    each = [*(answer.judgments or {}).values(), answer.preference or {}]
+    return [one["error"] for one in each if one.get("error")]
+
+
+async def test_an_answer_that_came_late_is_compared_with_the_baselines_of_before(
+    bench: Bench, http: httpx.AsyncClient, qualified: None, stops: list[type]
+) -> None:
+    bench.world.refusal = lambda ask: InvalidRequest("No.") if ask.model == GOOD else None
+    bench.put(conditions=["retrieved"], **judged(metrics=["accuracy"], pairwise=True))
+    assert (await bench.run()).status == "failed"
+    bench.world.refusal = lambda _: None
+    stops.clear()
+    await http.post("/v1/experiments/exp_1/resume")
+    report = report_of(await bench.run())
+    assert report.judge is not None
+    found = {p.arm: p for p in report.judge.preferences}
+    assert (found["rag"].wins, found["rag"].losses, found["rag"].ties) == (ITEMS, 0, 0)
+
+
+async def test_a_judge_that_was_away_for_a_turn_is_the_same_when_it_is_back(
+    bench: Bench,
+    http: httpx.AsyncClient,
+    qualified: None,
+    stops: list[type],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench.put(conditions=["retrieved"], **judged(metrics=["accuracy"]))
+    assert (await bench.run()).status == "failed"
+    stops.clear()
+    meet, measure = judging.meet, runner.measure
+
+    async def away(*_: Any) -> Any:
+        raise Unavailable("Away.")
+
+    monkeypatch.setattr(judging, "meet", away)
+    monkeypatch.setattr(runner, "measure", away)
+    await http.post("/v1/experiments/exp_1/resume")
+    assert (await bench.run()).status == "failed"
+    monkeypatch.setattr(judging, "meet", meet)
+    monkeypatch.setattr(runner, "measure", measure)
+    await http.post("/v1/experiments/exp_1/resume")
+    report_of(await bench.run())
 
 
 async def test_rows_say_what_a_score_was_made_from(bench: Bench, http: httpx.AsyncClient) -> None:
