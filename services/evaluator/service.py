@@ -23,7 +23,7 @@ from services.common.pagination import Cursor, to_page
 from services.common.storage import ArtifactStore
 from services.common.tasks import TaskQueue
 from services.common.watching import Watchers
-from services.evaluator import estimating, judging_storage, models, storage
+from services.evaluator import estimating, judging_storage, models, storage, tuning_storage
 from services.evaluator.checking import Checked
 from services.evaluator.estimating import PastRun, Sized, past_of
 from services.evaluator.flips.service import FlipQuery, page_of_flips
@@ -157,6 +157,12 @@ def delete(session: Session, artifacts: ArtifactStore, experiment_id: str) -> De
         raise Conflict(
             f"Experiment '{experiment_id}' is {row.status}; cancel it first.",
             code="experiment_active",
+        )
+    if tuning_storage.is_ending_jobs(session, experiment_id):
+        raise Conflict(
+            f"Jobs of experiment '{experiment_id}' are still being cancelled; delete it in a "
+            "moment.",
+            code="experiment_stopping",
         )
     storage.delete(session, row)
     after_commit(session, lambda: artifacts.delete(folder_of(experiment_id)))

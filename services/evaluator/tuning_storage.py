@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -13,6 +13,8 @@ from services.evaluator.storage import ACTIVE
 _STOPPED = or_(
     Experiment.status == "canceled", Experiment.error["code"].astext == BudgetExceeded.code
 )
+
+_ENDING_JOBS = and_(_STOPPED, Experiment.tunings.contains([{"settled": False}]))
 
 
 def find(session: Session, definition: str) -> Tuning | None:
@@ -59,11 +61,13 @@ def jobs_of(session: Session, experiment_id: str) -> list[Json]:
 
 def uncancelled(session: Session) -> Sequence[str]:
     """Experiments, cancelled or out of budget, whose jobs may still be training."""
-    return session.scalars(
-        select(Experiment.id)
-        .where(_STOPPED, Experiment.tunings.contains([{"settled": False}]))
-        .limit(100)
-    ).all()
+    return session.scalars(select(Experiment.id).where(_ENDING_JOBS).limit(100)).all()
+
+
+def is_ending_jobs(session: Session, experiment_id: str) -> bool:
+    """Whether it is stopped and its jobs may still be training."""
+    of_it = select(Experiment.id).where(Experiment.id == experiment_id, _ENDING_JOBS)
+    return session.scalar(of_it) is not None
 
 
 def settle(session: Session, experiment_id: str) -> None:

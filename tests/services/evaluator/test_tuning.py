@@ -136,6 +136,23 @@ async def test_a_cancelled_experiment_cancels_what_no_other_waits_for(
         await turns[1]
 
 
+async def test_a_cancelled_experiment_is_deleted_once_its_jobs_are_cancelled_too(
+    bench: Bench, http: httpx.AsyncClient, training_file: str
+) -> None:
+    bench.world.training.looks = 10**6
+    bench.put(arms=arms(made("p", training_file)))
+    turn = asyncio.create_task(bench.run())
+    await has_jobs(bench, "exp_1", 1)
+    assert (await http.post("/v1/experiments/exp_1/cancel")).is_success
+    await asyncio.wait_for(turn, 10)
+    refused = await http.delete("/v1/experiments/exp_1")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "experiment_stopping")
+    async with connect(bench.world, bench.settings) as peers:
+        await cancel_jobs("exp_1", db=bench.db, peers=peers)
+    assert {job.status for job in bench.world.training.jobs.values()} == {"cancelled"}
+    assert (await http.delete("/v1/experiments/exp_1")).is_success
+
+
 async def test_a_budget_of_minutes_that_is_spent_ends_what_is_training(
     bench: Bench, training_file: str
 ) -> None:
