@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import structlog
-from sqlalchemy import DateTime, String, or_, select, update
+from sqlalchemy import DateTime, String, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from services.common.db import Database
@@ -48,13 +48,22 @@ def claim(
 ) -> bool:
     """Take the lease of a row in one of ``statuses``; False when it is held, finished or gone."""
     moment = datetime.now(UTC)
-    taken = session.execute(
-        update(model)
+    # A row that is locked is at work: in a transaction as long as its lease, its worker's
+    # heartbeat waits for it too, and the lease is only renewed when it ends.
+    free = (
+        select(model.id)
         .where(
             model.id == row_id,
             model.status.in_(statuses),
             or_(model.lease_expires_at.is_(None), model.lease_expires_at < moment),
         )
+        .with_for_update(skip_locked=True)
+    )
+    if session.scalar(free) is None:
+        return False
+    taken = session.execute(
+        update(model)
+        .where(model.id == row_id)
         .values(lease_owner=owner, lease_expires_at=moment + lease, attempts=model.attempts + 1)
         .execution_options(synchronize_session=False)
         .returning(model.id)
@@ -82,12 +91,16 @@ def renew(
     return kept.first() is not None
 
 
-def release(session: Session, model: Any, row_id: str, *, owner: str) -> None:
-    """Give the lease back, so that the next worker need not wait for it to run out."""
+def release(session: Session, model: Any, row_id: str, *, owner: str, undone: bool = False) -> None:
+    """Give the lease back, so that the next worker need not wait for it to run out.
+
+    ``undone``: a worker that was only told to stop has made no attempt.
+    """
+    given_back = {"attempts": func.greatest(model.attempts - 1, 0)} if undone else {}
     session.execute(
         update(model)
         .where(model.id == row_id, model.lease_owner == owner)
-        .values(lease_owner=None, lease_expires_at=None)
+        .values(lease_owner=None, lease_expires_at=None, **given_back)
         .execution_options(synchronize_session=False)
     )
 

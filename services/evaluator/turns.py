@@ -64,9 +64,9 @@ class Turn:
         return await asyncio.to_thread(_patiently, self.db.transaction, step)
 
     def release(self) -> None:
-        """The next worker need not wait for the lease to run out."""
+        """The next worker need not wait for the lease to run out, nor counts this turn."""
         with self.db.transaction() as session:
-            leases.release(session, self.table, self.row_id, owner=self.owner)
+            leases.release(session, self.table, self.row_id, owner=self.owner, undone=True)
 
 
 def _patiently(

@@ -44,7 +44,8 @@ async def measure(run: Run, arms: Sequence[ProvenArm]) -> Report:
 
 
 def _report(run: Run, arms: Sequence[ProvenArm], training: Sequence[ReportTraining]) -> Report:
-    with run.transaction() as session:
+    # Without the lease's lock: it may take longer than a lease, which the heartbeat must renew.
+    with run.db.transaction() as session:
         experiment = storage.find(session, run.experiment_id)
         timings = dict(experiment.timings) if experiment else {}
         count = storage.count_items(session, run.experiment_id)

@@ -77,3 +77,23 @@ def test_a_heartbeat_notices_that_the_row_was_cancelled(db: Database) -> None:
         with db.transaction() as session:
             session.execute(update(Work).where(Work.id == "a").values(status="cancelled"))
         assert heartbeat.lost.wait(timeout=30)
+
+
+def test_an_attempt_that_was_only_stopped_is_given_back(db: Database) -> None:
+    put(db, "a")
+    for undone, attempts in ((True, 0), (False, 1), (True, 1)):
+        assert take(db, "a", "one")
+        with db.transaction() as session:
+            release(session, Work, "a", owner="one", undone=undone)
+        with db.transaction() as session:
+            assert session.get_one(Work, "a").attempts == attempts
+
+
+def test_work_in_a_transaction_longer_than_its_lease_is_not_taken_over(db: Database) -> None:
+    put(db, "a")
+    assert take(db, "a", "one")
+    lapse(db, "a")
+    with db.transaction() as session:
+        assert renew(session, Work, "a", owner="one", statuses=OPEN, lease=timedelta(0))
+        assert not take(db, "a", "two")
+    assert take(db, "a", "two")

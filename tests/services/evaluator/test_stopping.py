@@ -107,6 +107,17 @@ async def test_what_is_kept_when_a_stop_comes_counts_once(
     assert row.spent["asked"] <= bench.world.answered.total()
 
 
+async def test_workers_that_are_told_to_stop_use_up_no_attempts(bench: Bench) -> None:
+    bench.settings.max_attempts = 1
+    bench.put(conditions=["closed_book"])
+    for answers in (10, 20):
+        async with under_way(bench, answers) as turn:
+            turn.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await turn
+    assert (await bench.run()).status == "completed"
+
+
 async def test_a_panel_that_is_stopped_is_asked_no_question_twice_but_those_in_flight(
     bench: Bench,
 ) -> None:
