@@ -56,6 +56,15 @@ class Given:
     baseline: bool
     scores: list[Scored]
 
+    @property
+    def name(self) -> str:
+        """The arm, with what tells its answers to one question apart."""
+        seed, repeat = self.row.training_seed, self.row.repeat
+        return (
+            f"{self.row.arm}{'' if seed is None else f', training seed {seed}'}"
+            f"{f', repeat {repeat}' if repeat else ''}"
+        )
+
 
 @dataclass(frozen=True)
 class ItemView:
@@ -133,13 +142,17 @@ def _matches(
         return bool(given)
     if ask.outcome == "unscored":
         return any(row.scores.get(ask.metric) is None for row in given)
-    base = next((row.scores.get(ask.metric) for row in answers if row.arm == baseline), None)
     wanted = ask.outcome == "gained"
     return any(
-        _better(ask.metric, _change(row.scores.get(ask.metric), base)) is wanted
+        scored.metric == ask.metric and scored.better is wanted
         for row in given
-        if row.arm != baseline
+        for scored in _scores(row, _base_of(row, answers, baseline), ())
     )
+
+
+def _base_of(row: AnswerRow, answers: Sequence[AnswerRow], baseline: str) -> AnswerRow | None:
+    """The baseline's answer of the same repeat; of several trainings, that of the lowest seed."""
+    return next((one for one in answers if (one.arm, one.repeat) == (baseline, row.repeat)), None)
 
 
 def _change(score: float | None, base: float | None) -> float | None:
@@ -148,14 +161,14 @@ def _change(score: float | None, base: float | None) -> float | None:
 
 def _better(metric: str, change: float | None) -> bool | None:
     known = METRICS.get(metric)
-    if not change or known is None or known.higher_is_better is None:
+    # Of what a judge scores, more is better.
+    higher_is_better = True if known is None else known.higher_is_better
+    if not change or higher_is_better is None:
         return None
-    return (change > 0) is known.higher_is_better
+    return (change > 0) is higher_is_better
 
 
 def _item(answers: Sequence[AnswerRow], spec: ExperimentCreate, shown: Sequence[str]) -> ItemView:
-    of_arm = {row.arm: row for row in answers}
-    base = of_arm.get(spec.baseline)
     first = answers[0]
     return ItemView(
         item_id=first.item_id,
@@ -163,9 +176,14 @@ def _item(answers: Sequence[AnswerRow], spec: ExperimentCreate, shown: Sequence[
         question=first.question,
         reference=first.reference,
         answers=[
-            Given(of_arm[arm], arm == spec.baseline, _scores(of_arm[arm], base, spec.metrics))
+            Given(
+                row,
+                arm == spec.baseline,
+                _scores(row, _base_of(row, answers, spec.baseline), spec.metrics),
+            )
             for arm in shown
-            if arm in of_arm
+            for row in answers
+            if row.arm == arm
         ],
     )
 

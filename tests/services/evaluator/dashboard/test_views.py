@@ -111,6 +111,29 @@ async def test_a_lower_share_of_refusals_counts_as_better() -> None:
     assert scored.better is True
 
 
+async def test_what_a_judge_scores_lower_counts_as_worse() -> None:
+    rows = [
+        samples.row(1, arm, scores={"accuracy": score})
+        for arm, score in (("base", 5.0), ("qa", 1.0))
+    ]
+    for outcome, found in (("lost", 1), ("gained", 0)):
+        ask = RowsAsk("retrieved", (), outcome, "accuracy", 1)  # type: ignore[arg-type]
+        assert (await rows_view(_streamed(rows), samples.spec(), ask)).found == found
+
+
+async def test_each_repeat_is_shown_and_read_against_the_baselines_of_the_same() -> None:
+    rows = [
+        samples.row(1, arm, scores={"token_f1": score}).model_copy(update={"repeat": repeat})
+        for arm, scores in (("base", (1.0, 0.0)), ("qa", (0.5, 0.5)))
+        for repeat, score in enumerate(scores)
+    ]
+    ask = RowsAsk("retrieved", (), "lost", "token_f1", 1)
+    view = await rows_view(_streamed(rows), samples.spec(), ask)
+    given = view.items[0].answers
+    assert [one.name for one in given] == ["base", "base, repeat 1", "qa", "qa, repeat 1"]
+    assert [one.scores[0].change for one in given] == [None, None, -0.5, 0.5]
+
+
 async def _streamed(rows: list[AnswerRow]) -> AsyncIterator[AnswerRow]:
     for row in rows:
         yield row
