@@ -12,10 +12,14 @@ from services.common.contracts.budget import Estimate, SmallestEffect, Spent
 from services.common.contracts.evaluator import Comparison, ExperimentCreate
 from services.common.contracts.generator import Condition
 from services.common.contracts.retriever import BatchQuery, Passage, SearchResult
+from services.common.errors import InvalidRequest
 from services.common.prompts import PassageText, render_messages
 from services.evaluator.items import cluster_of, read_items
+from services.evaluator.judges.criteria import criteria_of
 from services.evaluator.judges.exam.building import LEVELS
 from services.evaluator.metrics.judged import metrics_of
+from services.evaluator.panel import MOST_ITEMS as MOST_PANEL_ITEMS
+from services.evaluator.panel import of_panel, panel_lines
 from services.evaluator.peers import Peers
 from services.evaluator.schemas import ItemLine
 from services.evaluator.spending import beyond, cost_of
@@ -32,13 +36,15 @@ JUDGE_FORM_TOKENS = 8  # one form filled in
 @dataclass(frozen=True)
 class Sized:
     """The data of an experiment: ``documents`` are the items of each, ``prompts`` the average
-    characters of a prompt under each condition, ``answerable`` the items with gold passages."""
+    characters of a prompt under each condition, ``answerable`` the items with gold passages,
+    ``panel`` the characters of each prompt of the forgetting panel."""
 
     items: int
     documents: Sequence[int]
     answerable: int
     prompts: Mapping[Condition, float]
     answer_characters: float
+    panel: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,18 @@ async def size(ask: ExperimentCreate, peers: Peers, *, most_items: int) -> Sized
         answerable=sum(bool(item.evidence_ids) for item in items),
         prompts={name: fmean(_characters(name, looked, found, stored)) for name in ask.conditions},
         answer_characters=fmean(len(item.answer) for item in looked),
+        panel=_characters("closed_book", await _panel(ask, peers), (), {}),
     )
+
+
+async def _panel(ask: ExperimentCreate, peers: Peers) -> Sequence[ItemLine]:
+    if ask.forgetting is None:
+        return ()
+    try:
+        async with panel_lines(ask.forgetting, peers) as lines:
+            return await read_items(lines, most=MOST_PANEL_ITEMS)
+    except InvalidRequest as error:
+        raise of_panel(error) from error
 
 
 async def _stored(
@@ -165,8 +182,9 @@ def estimate(ask: ExperimentCreate, sized: Sized, before: Past) -> Estimate:
         said.append(f"every answer takes all of max_tokens, {ask.sampling.max_tokens}")
     else:
         said.append(f"an answer has {completion:.0f} tokens, as in past runs with this max_tokens")
-    prompts = sum(each[name] * sized.prompts[name] / CHARACTERS_A_TOKEN for name in ask.conditions)
-    answers = sum(each.values())
+    prompts = sum(each[name] * sized.prompts[name] for name in ask.conditions) + sum(sized.panel)
+    prompts /= CHARACTERS_A_TOKEN
+    answers = sum(each.values()) + len(sized.panel)
     per_arm = {
         name: (round(prompts * count), round(completion * answers * count))
         for name, count in models.items()
@@ -178,8 +196,7 @@ def estimate(ask: ExperimentCreate, sized: Sized, before: Past) -> Estimate:
     else:
         said.append(f"an answer takes {seconds:.3g} s, as in past runs")
     asked = answers * sum(models.values())
-    compared = asked - answers * models[ask.baseline]
-    judge_prompts, judge_forms = _judge_tokens(ask, sized, asked, compared, said)
+    judge_prompts, judge_forms = _judge_tokens(ask, sized, each, models, said)
     if any(arm.tune and arm.tune.trains for arm in ask.arms):
         said.append("training is not in it; POST /v1/fine_tuning/estimate says what it takes")
     cost = _cost(ask, per_arm, judge_prompts, judge_forms)
@@ -202,21 +219,32 @@ def estimate(ask: ExperimentCreate, sized: Sized, before: Past) -> Estimate:
 
 
 def _judge_tokens(
-    ask: ExperimentCreate, sized: Sized, answers: int, compared: int, said: list[str]
+    ask: ExperimentCreate,
+    sized: Sized,
+    each: Mapping[Condition, int],
+    models: Mapping[str, int],
+    said: list[str],
 ) -> tuple[int, int]:
     """Tokens of the judge's prompts and forms: the runs of one form share its prompt.
 
-    It sits its exam first, whose answers are about as long as the references. ``compared`` answers
-    are those of tuned arms, each seen twice beside the baseline's where the judge is to prefer one.
+    It sits its exam first, whose answers are about as long as the references. Passages are in the
+    forms of criteria that see them, and without any there is no such form. ``each`` are a model's
+    answers under each condition, ``models`` those of each arm; those of tuned arms are seen twice
+    beside the baseline's where the judge is to prefer one.
     """
     judge = ask.judge
     if judge is None:
         return 0, 0
+    every = sum(models.values())
+    seeing = sum("passages" in criterion.sees for criterion in criteria_of(judge))
+    grounded = {name: count * every * seeing for name, count in each.items()}
+    grounded.pop("closed_book", None)
     examined = min(judge.exam_items, sized.items) * len(LEVELS) * len(judge.names)
-    judged = answers * len(judge.names)
+    judged = sum(each.values()) * every * (len(judge.names) - seeing) + sum(grounded.values())
+    compared = sum(each.values()) * (every - models[ask.baseline])
     preferred = 2 * compared if judge.pairwise else 0
-    texts = 2 * sized.answer_characters / CHARACTERS_A_TOKEN
-    passages = max(sized.prompts.values()) / CHARACTERS_A_TOKEN
+    text = sized.answer_characters / CHARACTERS_A_TOKEN
+    passages = sum(count * sized.prompts[name] for name, count in grounded.items())
     said.append(
         f"a judge's form has {JUDGE_PROMPT_TOKENS} tokens beside what is judged, its {judge.runs} "
         f"runs share one prompt, its exam takes up to {examined} forms, and its own time is not in "
@@ -224,8 +252,9 @@ def _judge_tokens(
     )
     return (
         round(
-            (examined + judged + preferred) * (JUDGE_PROMPT_TOKENS + texts)
-            + (judged + preferred) * passages
+            (examined + judged) * (JUDGE_PROMPT_TOKENS + 2 * text)
+            + preferred * (JUDGE_PROMPT_TOKENS + 3 * text)
+            + passages / CHARACTERS_A_TOKEN
         ),
         ((examined + judged) * judge.runs + preferred) * JUDGE_FORM_TOKENS,
     )

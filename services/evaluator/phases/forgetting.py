@@ -1,19 +1,20 @@
 """The forgetting panel: the same general questions to every arm, closed book."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
+from services.common.contracts.arms import ForgettingAsk
 from services.common.contracts.budget import Spent
 from services.common.errors import InvalidRequest
-from services.evaluator import panel, storage
+from services.evaluator import storage
 from services.evaluator.forgetting import PanelAnswer
 from services.evaluator.items import read_items, to_row
 from services.evaluator.judges.memory import Memory, remembering
 from services.evaluator.metrics import score_all, unscored
 from services.evaluator.models import Item
+from services.evaluator.panel import MOST_ITEMS, of_panel, panel_lines
 from services.evaluator.peers import patiently
 from services.evaluator.phases.answers import Said, answered
 from services.evaluator.phases.asking import ask, remembered, spent_on
@@ -23,7 +24,6 @@ from services.evaluator.run import Run
 from services.evaluator.spending import check, plus
 from services.evaluator.turns import Pace
 
-MOST_ITEMS = 1_000
 AT_ONCE = 40  # questions of an arm asked together
 
 
@@ -31,7 +31,7 @@ async def recall(run: Run, arms: Sequence[ProvenArm]) -> None:
     """Ask every arm the panel, if the experiment has one. What was asked before is in the cache."""
     if run.spec.forgetting is None:
         return
-    items = await _items(run)
+    items = await _items(run, run.spec.forgetting)
     pace = Pace(done=0, total=len(items) * len(arms))
     await run.enter("forgetting", done=0, total=pace.total)
     kept: list[PanelAnswer] = []
@@ -46,28 +46,16 @@ async def recall(run: Run, arms: Sequence[ProvenArm]) -> None:
     )
 
 
-async def _items(run: Run) -> list[Item]:
+async def _items(run: Run, ask: ForgettingAsk) -> list[Item]:
     async def read() -> list[Item]:
-        async with _lines(run) as lines:
+        async with panel_lines(ask, run.peers) as lines:
             asked = await read_items(lines, most=MOST_ITEMS)
         return [Item(**to_row(item, n, found=(), stored={}, k=1)) for n, item in enumerate(asked)]
 
     try:
         return await patiently(read, seconds=run.settings.answer_patience_s)
     except InvalidRequest as error:
-        raise InvalidRequest(
-            f"The forgetting panel: {error.message}", code=error.code, param="forgetting.file_id"
-        ) from error
-
-
-@asynccontextmanager
-async def _lines(run: Run) -> AsyncIterator[AsyncIterator[str]]:
-    asked = run.spec.forgetting
-    if asked is None or asked.file_id is None:
-        yield panel.lines()
-        return
-    async with run.peers.trainer.file_lines(asked.file_id) as lines:
-        yield lines
+        raise of_panel(error) from error
 
 
 async def _ask(

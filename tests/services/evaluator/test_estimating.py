@@ -64,7 +64,7 @@ def test_repeats_training_seeds_and_a_judge_are_counted() -> None:
     # Ten items more, eight answers to each, two metrics: a prompt and ten forms of each.
     assert more - few == 10 * 8 * 2 * (400 + 20 + 10 * 8)
     paired = estimate(spec(judge={"model": "small-base", "pairwise": True}), SIZED, Past())
-    shown = 400 + 20 + 4_000 / 4
+    shown = 400 + 30  # the question's reference and two answers, without passages
     assert paired.judge_tokens - judged.judge_tokens == 2 * 240 * 2 * (shown + 8)
     assert judged.cost is None
     assert any("judge" in sentence for sentence in judged.assumptions)
@@ -80,6 +80,27 @@ def test_without_past_runs_each_metric_is_planned_on_its_own_scale() -> None:
         "accuracy": 1.0,
         "kind": 0.5,
     }
+
+
+def test_passages_are_in_the_forms_of_criteria_that_see_them() -> None:
+    plain, seeing = (
+        estimate(spec(judge={"model": "small-base", "metrics": [name]}), SIZED, Past()).judge_tokens
+        for name in ("accuracy", "faithfulness")
+    )
+    # The same exam; no form for the 100 answers of each arm that were given no passages.
+    assert seeing - plain == 3 * ((100 * 1_000 + 40 * 500) - 100 * (400 + 20 + 10 * 8))
+
+
+async def test_a_forgetting_panel_is_counted(http: httpx.AsyncClient) -> None:
+    without, counted = [
+        Estimate.model_validate_json(
+            (await http.post(f"{URL}/estimate", json=specification(**changes))).content
+        )
+        for changes in ({}, {"forgetting": {}})
+    ]
+    assert counted.answers - without.answers == 40 * 3
+    assert counted.prompt_tokens > without.prompt_tokens
+    assert counted.minutes > without.minutes
 
 
 def test_past_runs_say_how_long_an_answer_takes_and_how_much_scores_spread() -> None:
