@@ -68,9 +68,12 @@ class Concurrency:
                         self._narrow(narrowed, named)
                     longest = min(_LONGEST_PAUSE, 0.25 * 2 ** min(tries, 8))
                     pause = max(named, random.uniform(0, longest))  # noqa: S311 - no secret
-                    spent += self._clock() - began + pause
-                    if spent > patience_s:
+                    spent += self._clock() - began
+                    if spent >= patience_s:
                         raise
+                    # Where a server names a longer time, the place is what is waited for.
+                    pause = min(pause, patience_s - spent)
+                    spent += pause
                 else:
                     self._widen()
                     return answer

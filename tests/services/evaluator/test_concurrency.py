@@ -125,6 +125,33 @@ async def test_nobody_is_asked_before_the_time_the_server_named() -> None:
     assert server.refused_at == [0.0]
 
 
+async def test_a_server_that_names_more_than_patience_has_is_asked_when_it_said() -> None:
+    clock = Clock()
+    concurrency = Concurrency(start=1, most=1, clock=clock, sleep=clock.sleep)
+    asked_at: list[float] = []
+
+    async def later() -> str:
+        asked_at.append(clock.now)
+        if clock.now < 180:
+            raise RateLimited("Too many.", headers={"Retry-After": "180"})
+        return "said"
+
+    assert await concurrency.ask(later, patience_s=120) == "said"
+    assert asked_at == [0, 180]
+
+
+async def test_a_server_that_is_away_is_asked_until_patience_is_spent() -> None:
+    clock = Clock()
+    concurrency = Concurrency(start=1, most=1, clock=clock, sleep=clock.sleep)
+
+    async def away() -> str:
+        raise Unavailable("Away.")
+
+    with pytest.raises(Unavailable):
+        await concurrency.ask(away, patience_s=120)
+    assert clock.now == pytest.approx(120)
+
+
 @pytest.mark.parametrize(
     ("error", "tries", "limit"),
     [
