@@ -1,7 +1,6 @@
 """Runs one experiment to its end, from wherever an earlier worker left it."""
 
 from datetime import UTC, datetime
-from functools import partial
 
 import structlog
 
@@ -24,7 +23,7 @@ from services.evaluator.phases.retrieving import retrieve
 from services.evaluator.phases.tuning import tune
 from services.evaluator.run import Run
 from services.evaluator.settings import EvaluatorSettings
-from services.evaluator.turns import Fail, spend
+from services.evaluator.turns import Fail, Turn, spend
 
 log = structlog.get_logger(__name__)
 
@@ -47,20 +46,27 @@ async def run_experiment(
     experiment = _take(db, experiment_id, owner)
     if experiment is None:
         return
-    with db.transaction() as session:
-        cache.clean(session, days=settings.cache_days, most_bytes=settings.cache_max_bytes)
-    with structlog.contextvars.bound_contextvars(experiment=experiment_id):
-        async with connect(settings) as peers:
-            run = _run_of(experiment, owner, db, artifacts, settings, peers)
-            await spend(run, partial(_work, run, experiment.attempts), _fail(experiment_id))
+    turn = Turn(db=db, table=Experiment, row_id=experiment_id, owner=owner)
 
-
-async def _work(run: Run, attempts: int) -> None:
-    if attempts > run.settings.max_attempts:
-        raise FineproofError(
-            f"Given up after {run.settings.max_attempts} workers died on it.",
-            code="too_many_attempts",
+    async def work() -> None:
+        if experiment.attempts > settings.max_attempts:
+            raise FineproofError(
+                f"Given up after {settings.max_attempts} workers died on it.",
+                code="too_many_attempts",
+            )
+        await turn.aside(
+            lambda session: cache.clean(
+                session, days=settings.cache_days, most_bytes=settings.cache_max_bytes
+            )
         )
+        async with connect(settings) as peers:
+            await _phases(_run_of(experiment, owner, db, artifacts, settings, peers))
+
+    with structlog.contextvars.bound_contextvars(experiment=experiment_id):
+        await spend(turn, work, _fail(experiment_id))
+
+
+async def _phases(run: Run) -> None:
     arms = await prove(run, await tune(run))
     items = await retrieve(run)
     await answer(run, arms, items)

@@ -303,6 +303,16 @@ async def test_an_experiment_that_kills_every_worker_is_given_up(bench: Bench) -
     assert row.error["code"] == "too_many_attempts"
 
 
+async def test_an_experiment_that_cannot_be_read_any_more_fails_at_once(bench: Bench) -> None:
+    bench.put()
+    with bench.db.transaction() as session:
+        storage.set_fields(session, "exp_1", spec={"of": "another time"})
+    row = await bench.run()
+    assert row.status == "failed"
+    assert row.error is not None
+    assert row.error["code"] == "internal_error"
+
+
 async def test_text_that_a_database_cannot_hold_is_kept_without_its_nul(bench: Bench) -> None:
     bench.world.speak = lambda _: "teal\x00\ud7ff"
     bench.put(conditions=["closed_book"])
