@@ -8,7 +8,12 @@ import typer
 from rich.console import Console
 
 from fineproof.errors import UserError
-from fineproof.experiment.planning import estimate_experiment, resume_experiment, show_schema
+from fineproof.experiment.planning import (
+    JudgeModel,
+    estimate_experiment,
+    resume_experiment,
+    show_schema,
+)
 
 if TYPE_CHECKING:
     from fineproof.experiment.specification import Specification
@@ -46,6 +51,7 @@ def run_experiment(
     within_document: Annotated[
         bool, typer.Option(help="Retrieve only within a question's own doc_id.")
     ] = False,
+    judge: JudgeModel = None,
     fresh: Fresh = False,
     keep_up: Keep = False,
 ) -> None:
@@ -60,7 +66,7 @@ def run_experiment(
     from fineproof.experiment.specification import load_specification
 
     loaded = load_specification(
-        specification, pairs=pairs, items=items, within_document=within_document
+        specification, pairs=pairs, items=items, within_document=within_document, judge=judge
     )
     _run(loaded, data, out, fresh=fresh, keep_up=keep_up)
 

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 MaxTokens = Annotated[int | None, typer.Option(min=1, help="Tokens it may spend in all.")]
 MaxCost = Annotated[float | None, typer.Option(help="Cost it may have in all, by its prices.")]
 MaxMinutes = Annotated[float | None, typer.Option(help="Minutes it may take in all.")]
+JudgeModel = Annotated[
+    str | None,
+    typer.Option(
+        "--judge",
+        metavar="MODEL",
+        help="The judge's model, in place of the specification's; accuracy and completeness where "
+        "that has no judge.",
+    ),
+]
 
 
 def estimate_experiment(
@@ -29,6 +38,7 @@ def estimate_experiment(
     ),
     pairs: Annotated[int | None, typer.Option(min=10, help="Training pairs.")] = None,
     items: Annotated[int | None, typer.Option(min=2, help="Test questions.")] = None,
+    judge: JudgeModel = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what an experiment will take, and the smallest effect it can find, on a running stack.
@@ -44,7 +54,7 @@ def estimate_experiment(
     from fineproof.experiment.specification import load_specification
     from services.common.errors import FineproofError
 
-    loaded = load_specification(specification, pairs=pairs, items=items)
+    loaded = load_specification(specification, pairs=pairs, items=items, judge=judge)
     sizes = loaded.data
     dataset = prepare(data, pairs=sizes.pairs, items=sizes.items, into=out / "data")
     stack = running_stack()

@@ -104,7 +104,10 @@ class Specification(Ask):
 
 
 def load_specification(path: Path, **overrides: Any) -> Specification:
-    """Read a YAML specification; ``overrides`` (``pairs=200``) win where they are not None."""
+    """Read a YAML specification; ``overrides`` (``pairs=200``) win where they are not None.
+
+    ``judge`` names the judge's model, and declares a judge where there is none.
+    """
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
@@ -128,4 +131,6 @@ def _overridden(content: dict[str, Any], overrides: dict[str, Any]) -> dict[str,
             content["data"][key] = overrides[key]
     if overrides.get("within_document"):
         content["retrieval"]["within_document"] = True
+    if overrides.get("judge") is not None:
+        content["judge"] = {**(content["judge"] or {}), "model": overrides["judge"]}
     return content

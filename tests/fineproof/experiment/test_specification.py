@@ -77,3 +77,12 @@ def test_the_paper_s_protocol_is_judged_ten_times_and_decided_under_retrieval() 
     assert (paper.judge.runs, paper.judge.metrics) == (10, ["accuracy", "completeness"])
     assert paper.metrics == paper.judge.metrics
     assert paper.primary_conditions == ["retrieved"]
+
+
+def test_a_judge_is_named_in_a_word_whether_the_study_has_one_or_not() -> None:
+    added = load_specification(STUDIES / "sizes.yaml", judge="ft:judge").judge
+    assert added is not None
+    assert (added.model, added.metrics) == ("ft:judge", ["accuracy", "completeness"])
+    demo, other = (load_specification(STUDIES / "demo.yaml", judge=m).judge for m in (None, "gpt"))
+    assert demo is not None
+    assert other == demo.model_copy(update={"model": "gpt"})
