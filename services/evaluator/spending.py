@@ -23,24 +23,30 @@ def cost_of(price: PriceAsk | None, *, prompt_tokens: int, completion_tokens: in
     return (prompt_tokens * price.prompt + completion_tokens * price.completion) / 1e6
 
 
-class JudgeLedger:
-    """What a judge has taken since it was last written down."""
+class Ledger:
+    """What was spent since it was last written down."""
 
-    def __init__(self, price: PriceAsk | None) -> None:
-        self._price = price
+    def __init__(self) -> None:
         self._new = Spent()
+
+    def add(self, more: Spent) -> None:
+        self._new = plus(self._new, more)
+
+    def take(self) -> Spent:
+        new, self._new = self._new, Spent()
+        return new
+
+
+class JudgeLedger(Ledger):
+    def __init__(self, price: PriceAsk | None) -> None:
+        super().__init__()
+        self._price = price
 
     def hear(self, prompt_tokens: int, completion_tokens: int) -> None:
         cost = cost_of(
             self._price, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
         )
-        self._new = plus(
-            self._new, Spent(judge_tokens=prompt_tokens + completion_tokens, cost=cost)
-        )
-
-    def take(self) -> Spent:
-        new, self._new = self._new, Spent()
-        return new
+        self.add(Spent(judge_tokens=prompt_tokens + completion_tokens, cost=cost))
 
 
 def beyond(budget: BudgetAsk, *, tokens: int, cost: float | None, minutes: float) -> list[str]:

@@ -5,9 +5,10 @@ scores, comes after.
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,11 +17,10 @@ from sqlalchemy.orm import Session
 from services.common.contracts.budget import Spent
 from services.common.contracts.generator import RagAnswer
 from services.evaluator import event_storage, storage
-from services.evaluator.judges.memory import Memory, remembering
 from services.evaluator.metrics import score_all, unscored
 from services.evaluator.models import Item, Json
 from services.evaluator.phases.answers import Said, answered
-from services.evaluator.phases.asking import ask, remembered, spent_on
+from services.evaluator.phases.asking import Asker, asker_of, remembered, spent_on
 from services.evaluator.phases.proving import ProvenArm
 from services.evaluator.phases.questions import Question, count, questions
 from services.evaluator.run import Run
@@ -48,8 +48,8 @@ async def answer(run: Run, arms: Sequence[ProvenArm], items: int) -> None:
     pace = Pace(done=len(there), total=total)
     await run.enter("answering", done=pace.done, total=total)
     if pace.done < total:
-        async with remembering(run.aside) as memory:
-            await _Answering(run, arms, there, pace, spent, memory).work(items)
+        async with asker_of(run) as asker:
+            await _Answering(run, arms, there, pace, spent, asker).work(items)
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Answers to keep, and what each of them cost."""
+    """Answers to keep, and which of them had been said before."""
 
     rows: list[Json]
-    spent: list[Spent]
+    cached: set[storage.AnswerKey]
 
 
 class _Answering:
@@ -78,10 +78,10 @@ class _Answering:
         there: set[storage.AnswerKey],
         pace: Pace,
         spent: Spent,
-        memory: Memory,
+        asker: Asker,
     ) -> None:
         self.run = run
-        self.memory = memory
+        self.asker = asker
         self.arms = arms
         self.there = there
         self.pace = pace
@@ -147,7 +147,7 @@ class _Answering:
             if self.over is not None:
                 self.room.release()
                 continue
-            every = await ask(self.run, asked.questions, self.memory)
+            every = await self.asker.ask(asked.questions)
             self.answers.put_nowait(every)
             for said in every:
                 self._count(said)
@@ -172,17 +172,14 @@ class _Answering:
                 if ended:
                     return
         except asyncio.CancelledError:
-            # What is answered was paid for: the row shall say so.
+            # What is answered is remembered; scored and kept, it need not be looked up.
             while not self.answers.empty():
                 late = self.answers.get_nowait() or []
                 batch += late
                 self.pace.done += len(late)
             if batch:
-                step = self._step(self._scored(batch))
-                try:
-                    self.run.write_now(step)
-                except LeaseLost:
-                    await self.run.aside(step.charge)
+                with contextlib.suppress(LeaseLost):
+                    self.run.write_now(self._step(self._scored(batch)))
             raise
 
     async def _gather(self, batch: list[Said]) -> bool:
@@ -208,7 +205,7 @@ class _Answering:
         )
         return _Batch(
             [said.row | {"scores": next(scores) if said.sample else unscored()} for said in batch],
-            [spent_on(said, self.run.spec.prices) for said in batch],
+            {storage.key_of(said.row) for said in batch if said.sample and not said.fresh},
         )
 
     def _step(self, batch: _Batch) -> "_Keep":
@@ -239,18 +236,8 @@ class _Keep:
         if not new:
             return
         storage.add_seconds(session, self.experiment_id, "answering", self.seconds)
-        self._add_spent(session, new)
+        storage.add_spent(session, self.experiment_id, Spent(cached=len(new & self.batch.cached)))
         errors = [row["error"] for row in self.batch.rows if row["error"]]
         for code, many in Counter(error.partition(":")[0] for error in errors).items():
             message = f"Questions are left without an answer: {code}."
             event_storage.warn(session, self.experiment_id, code, message, many)
-
-    def charge(self, session: Session) -> None:
-        """Of answers whose rows were not to be kept, which are remembered all the same."""
-        there = storage.answered(session, self.experiment_id)
-        self._add_spent(session, {storage.key_of(row) for row in self.batch.rows} - there)
-
-    def _add_spent(self, session: Session, of: Collection[storage.AnswerKey]) -> None:
-        each = zip(self.batch.rows, self.batch.spent, strict=True)
-        more = plus(*(spent for row, spent in each if storage.key_of(row) in of))
-        storage.add_spent(session, self.experiment_id, more)

@@ -11,17 +11,16 @@ from services.common.errors import InvalidRequest
 from services.evaluator import storage
 from services.evaluator.forgetting import PanelAnswer
 from services.evaluator.items import read_items, to_row
-from services.evaluator.judges.memory import Memory, remembering
 from services.evaluator.metrics import score_all, unscored
 from services.evaluator.models import Item
 from services.evaluator.panel import MOST_ITEMS, of_panel, panel_lines
 from services.evaluator.peers import patiently
 from services.evaluator.phases.answers import Said, answered
-from services.evaluator.phases.asking import ask, remembered, spent_on
+from services.evaluator.phases.asking import Asker, asker_of, remembered
 from services.evaluator.phases.proving import ProvenArm
 from services.evaluator.phases.questions import Question
 from services.evaluator.run import Run
-from services.evaluator.spending import check, plus
+from services.evaluator.spending import check
 from services.evaluator.turns import Pace
 
 AT_ONCE = 40  # questions of an arm asked together
@@ -35,10 +34,10 @@ async def recall(run: Run, arms: Sequence[ProvenArm]) -> None:
     pace = Pace(done=0, total=len(items) * len(arms))
     await run.enter("forgetting", done=0, total=pace.total)
     kept: list[PanelAnswer] = []
-    async with remembering(run.aside) as memory:
+    async with asker_of(run) as asker:
         for start in range(0, len(items), AT_ONCE):
             for arm in arms:  # side by side: a drift of the server hits them alike
-                kept += await _ask(run, arm, items[start : start + AT_ONCE], pace, memory)
+                kept += await _ask(run, arm, items[start : start + AT_ONCE], pace, asker)
     await run.write(
         lambda session: storage.set_fields(
             session, run.experiment_id, panel=[one.model_dump() for one in kept]
@@ -59,7 +58,7 @@ async def _items(run: Run, ask: ForgettingAsk) -> list[Item]:
 
 
 async def _ask(
-    run: Run, arm: ProvenArm, items: Sequence[Item], pace: Pace, memory: Memory
+    run: Run, arm: ProvenArm, items: Sequence[Item], pace: Pace, asker: Asker
 ) -> list[PanelAnswer]:
     questions = [Question(item, "closed_book", arm, 0, run.spec.sampling) for item in items]
     known = await run.write(
@@ -70,16 +69,16 @@ async def _ask(
         before = known.get(question.cache_key)
         if before is not None:
             return answered(question, before)
-        return (await ask(run, [question], memory))[0]
+        return (await asker.ask([question]))[0]
 
     async with asyncio.TaskGroup() as asking:
         tasks = [asking.create_task(said(question)) for question in questions]
     answers = [task.result() for task in tasks]
-    await memory.flush()  # the next arm may be of the same weights
+    await asker.flush()  # the next arm may be of the same weights
     samples = [one.sample for one in answers if one.sample is not None]
     scores = iter(await asyncio.to_thread(score_all, samples, run.similarity))
     pace.done += len(answers)
-    spent = plus(*(spent_on(one, run.spec.prices) for one in answers))
+    cached = sum(one.sample is not None and one.fresh is None for one in answers)
     seconds = pace.lap()
 
     def keep(session: Session) -> Spent:
@@ -87,7 +86,7 @@ async def _ask(
             session, run.experiment_id, done=pace.done, seconds_left=pace.seconds_left()
         )
         storage.add_seconds(session, run.experiment_id, "forgetting", seconds)
-        return storage.add_spent(session, run.experiment_id, spent)
+        return storage.add_spent(session, run.experiment_id, Spent(cached=cached))
 
     check(run.spec.budget, await run.write(keep))
     return [

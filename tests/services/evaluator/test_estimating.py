@@ -96,7 +96,7 @@ async def test_a_forgetting_panel_is_counted(http: httpx.AsyncClient) -> None:
         Estimate.model_validate_json(
             (await http.post(f"{URL}/estimate", json=specification(**changes))).content
         )
-        for changes in ({}, {"forgetting": {}})
+        for changes in (dict[str, Any](), {"forgetting": {}})
     ]
     assert counted.answers - without.answers == 40 * 3
     assert counted.prompt_tokens > without.prompt_tokens

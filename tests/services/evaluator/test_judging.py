@@ -195,17 +195,15 @@ async def test_a_judge_that_was_away_for_a_turn_is_the_same_when_it_is_back(
     bench.put(conditions=["retrieved"], **judged(metrics=["accuracy"]))
     assert (await bench.run()).status == "failed"
     stops.clear()
-    meet, measure = judging.meet, runner.measure
 
     async def away(*_: Any) -> Any:
         raise Unavailable("Away.")
 
-    monkeypatch.setattr(judging, "meet", away)
-    monkeypatch.setattr(runner, "measure", away)
-    await http.post("/v1/experiments/exp_1/resume")
-    assert (await bench.run()).status == "failed"
-    monkeypatch.setattr(judging, "meet", meet)
-    monkeypatch.setattr(runner, "measure", measure)
+    with monkeypatch.context() as gone:
+        gone.setattr(judging, "meet", away)
+        gone.setattr(runner, "measure", away)
+        await http.post("/v1/experiments/exp_1/resume")
+        assert (await bench.run()).status == "failed"
     await http.post("/v1/experiments/exp_1/resume")
     report_of(await bench.run())
 

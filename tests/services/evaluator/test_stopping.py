@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from services.evaluator import models
+from services.evaluator.metrics import score_all
 from services.evaluator.phases import answering
 from tests.services.evaluator.conftest import DOCUMENTS, PER_DOCUMENT, Bench
 
@@ -21,7 +22,7 @@ AT_ONCE = 4  # requests in flight
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch, bench: Bench) -> threading.Event:
     """Answers are not scored until this is set, as while a slow package is imported."""
-    scored, score_all = threading.Event(), answering.score_all
+    scored = threading.Event()
 
     def late(*asked: Any) -> Sequence[Any]:
         scored.wait(30)
@@ -48,7 +49,8 @@ async def test_what_a_cancelled_run_was_told_is_not_asked_again_when_it_is_resum
         assert (await http.post("/v1/experiments/exp_1/cancel")).is_success
         held.set()
         assert (await turn).status == "canceled"
-    told = bench.world.answered.total()
+    told, spent = bench.world.answered.total(), bench.find().spent["asked"]
+    assert spent <= told <= spent + AT_ONCE
     assert (await http.post("/v1/experiments/exp_1/resume")).is_success
     row = await bench.run()
     assert row.status == "completed"
@@ -95,6 +97,7 @@ async def test_what_is_kept_when_a_stop_comes_counts_once(
         keep(step, session)
 
     monkeypatch.setattr(answering._Keep, "__call__", slow)
+    bench.settings.max_concurrency = AT_ONCE
     bench.put(conditions=["closed_book"])
     turn = asyncio.create_task(bench.run())
     await asyncio.to_thread(begun.wait)
@@ -103,8 +106,7 @@ async def test_what_is_kept_when_a_stop_comes_counts_once(
     with pytest.raises(asyncio.CancelledError):
         await turn
     row = await bench.run()
-    assert row.spent["asked"] + row.spent["cached"] == ITEMS * 3
-    assert row.spent["asked"] <= bench.world.answered.total()
+    assert row.spent["asked"] <= bench.world.answered.total() <= row.spent["asked"] + AT_ONCE
 
 
 async def test_workers_that_are_told_to_stop_use_up_no_attempts(bench: Bench) -> None:
