@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from fineproof.data.documents import document_of
 from fineproof.data.reading import (
     CORPUS,
     PAIR,
@@ -75,9 +76,12 @@ async def passage_lines(corpus: Path) -> AsyncIterator[bytes]:
     """The corpus as the retriever takes it in, in blocks of about 64 KiB of JSON lines."""
     block = bytearray()
     for row in rows(corpus, PASSAGE):
-        passage = {"id": row["id"], "text": row["text"], "title": row.get("title") or ""}
-        if row.get("doc_id"):
-            passage["doc_id"] = row["doc_id"]
+        passage = {
+            "id": row["id"],
+            "doc_id": document_of(row),
+            "title": row.get("title") or "",
+            "text": row["text"],
+        }
         block += json.dumps(passage).encode() + b"\n"
         if len(block) >= 2**16:
             yield bytes(block)

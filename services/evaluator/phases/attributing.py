@@ -13,6 +13,7 @@ from services.evaluator.attribution import Given, Said, attribute, lost_metric
 from services.evaluator.metrics import Metric
 from services.evaluator.metrics.judged import margin_of
 from services.evaluator.models import Answer, Item, Json
+from services.evaluator.phases.answers import shown
 from services.evaluator.rows import condition_of
 from services.evaluator.run import Run
 
@@ -116,7 +117,8 @@ def _said(answer: Answer) -> Said:
 
 def _given(item: Item, answer: Answer) -> Given:
     """What the prompt held: of the passages meant for it, those that fitted."""
-    meant = {p["id"]: p["text"] for p in (*item.retrieved, *item.oracle, *item.distractors)}
+    passages = (*item.retrieved, *item.oracle, *item.distractors)
+    meant = {p["id"]: shown(p.get("title"), p["text"]) for p in passages}
     return Given(
         passage_ids=answer.passage_ids,
         passages=[meant[id_] for id_ in answer.passage_ids if id_ in meant],

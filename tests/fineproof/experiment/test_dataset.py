@@ -67,7 +67,7 @@ async def test_the_corpus_streams_in_blocks_of_whole_lines(tmp_path: Path) -> No
     assert len(blocks) > 1
     rows = [json.loads(line) for block in blocks for line in block.splitlines()]
     assert [row["id"] for row in rows] == [f"p{n}" for n in range(200)]
-    assert set(rows[0]) == {"id", "title", "text"}
+    assert set(rows[0]) == {"id", "doc_id", "title", "text"}
 
 
 async def test_numbers_serve_as_ids(tmp_path: Path) -> None:
@@ -82,3 +82,11 @@ async def test_numbers_serve_as_ids(tmp_path: Path) -> None:
     }
     blocks = [block async for block in passage_lines(dataset.corpus)]
     assert json.loads(blocks[0]) == {"id": "1", "text": "x", "title": "", "doc_id": "3"}
+
+
+async def test_passages_of_one_title_are_of_one_document(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    passages = [{"id": "1", "title": "T"}, {"id": "2", "title": "T"}, {"id": "3"}]
+    corpus.write_text("".join(json.dumps(each | {"text": "x"}) + "\n" for each in passages))
+    [block] = [block async for block in passage_lines(corpus)]
+    assert [json.loads(line)["doc_id"] for line in block.splitlines()] == ["T", "T", "3"]
