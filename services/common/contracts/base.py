@@ -53,6 +53,11 @@ def _check_metadata(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
+def or_if_null(default: object) -> BeforeValidator:
+    """For what OpenAI's clients may send as null, by which they mean what it is by default."""
+    return BeforeValidator(lambda value: default if value is None else value)
+
+
 Metadata = Annotated[dict[str, str], BeforeValidator(_few_pairs), AfterValidator(_check_metadata)]
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]

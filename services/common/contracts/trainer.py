@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.common.contracts.base import Ask, Id, Metadata, Wire
+from services.common.contracts.base import Ask, Id, Metadata, Wire, or_if_null
 from services.common.contracts.hyperparameters import Method, OpenAIHyperparameters
 
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
@@ -53,7 +53,9 @@ class Checks(Ask):
     test_file: Id | None = None
     vector_store_id: Id | None = None
     known_facts: bool = False
-    drop: list[Literal["duplicates", "overlap", "known", "unknown"]] = Field(default_factory=list)
+    drop: Annotated[
+        list[Literal["duplicates", "overlap", "known", "unknown"]], Field(max_length=4)
+    ] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _found_before_dropped(self) -> Self:
@@ -76,7 +78,7 @@ class FineTuningJobCreate(Ask):
         | None
     ) = None
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
-    metadata: Metadata = Field(default_factory=dict)
+    metadata: Annotated[Metadata, or_if_null({})] = Field(default_factory=dict)
     method: Method | None = None
     hyperparameters: OpenAIHyperparameters | None = None
     integrations: Annotated[list[Integration], Field(max_length=4)] | None = None

@@ -106,6 +106,8 @@ class AdapterKeeper:
     async def unload(self, name: str) -> None:
         """Take an adapter out of service for which no alias stands; answers under way are
         finished."""
+        if not NAME.fullmatch(name):
+            raise no_adapter(name)
         async with self._locks.hold(name):
             if not await self._db.transact(lambda session: _let_go(session, name)):
                 raise no_adapter(name)

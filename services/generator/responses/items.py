@@ -88,7 +88,8 @@ Part = Annotated[
     Field(discriminator="type"),
     one_of("input_text", "output_text", "text", "refusal", what="Contents"),
 ]
-Parts = Annotated[list[Part], BeforeValidator(_as_parts)]
+MOST_PARTS = 10_000  # of a wrong list pydantic keeps a fault for each
+Parts = Annotated[list[Part], Field(max_length=MOST_PARTS), BeforeValidator(_as_parts)]
 
 
 class MessageItem(Wire):

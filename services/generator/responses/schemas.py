@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from services.common.contracts.base import Ask, Id, Metadata, Name
+from services.common.contracts.base import Ask, Id, Metadata, Name, or_if_null
 from services.common.contracts.retriever import Filter, RankingOptions
 from services.common.errors import UNSUPPORTED
-from services.generator.responses.items import Item, Plain, Text, as_messages, one_of
+from services.generator.responses.items import MOST_PARTS, Item, Plain, Text, as_messages, one_of
 
 # More than an id of ours holds; nothing that means something else inside a URL.
 StoreId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -96,7 +96,9 @@ class ResponseAsk(Ask):
     """``store`` is taken either way and answered ``false``; nothing depends on the last five, which
     say who asks and what to cache."""
 
-    input: Annotated[list[Item], Field(min_length=1), BeforeValidator(as_messages)]
+    input: Annotated[
+        list[Item], Field(min_length=1, max_length=MOST_PARTS), BeforeValidator(as_messages)
+    ]
     model: Id | None = None
     instructions: Text | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
@@ -105,10 +107,10 @@ class ResponseAsk(Ask):
     text: TextOptions = TextOptions()
     tools: Annotated[list[Tool], Field(max_length=128)] = Field(default_factory=list)
     tool_choice: Literal["none", "auto", "required"] | ToolChoice = "auto"
-    parallel_tool_calls: bool = True
+    parallel_tool_calls: Annotated[bool, or_if_null(True)] = True
     include: list[Include] | None = None
     metadata: Annotated[Metadata | None, Plain] = None
-    stream: bool = False
+    stream: Annotated[bool, or_if_null(False)] = False
     stream_options: StreamOptions | None = None
     store: bool | None = None
     previous_response_id: Annotated[None, only(reason=_KEPT)] = None

@@ -40,12 +40,12 @@ def test_a_job_waits_for_a_worker_with_what_was_asked(
 def test_jobs_are_found_by_their_metadata(client: openai.OpenAI, upload: Upload) -> None:
     file_id = upload(pairs(10))
 
-    def create(metadata: dict[str, str]) -> str:
+    def create(metadata: dict[str, str] | None) -> str:
         return client.fine_tuning.jobs.create(
             model=BASE, training_file=file_id, metadata=metadata
         ).id
 
-    a, ab, bare = create({"x": "a"}), create({"x": "a", "y": "b"}), create({})
+    a, ab, bare = create({"x": "a"}), create({"x": "a", "y": "b"}), create(None)
     listed = client.fine_tuning.jobs.list
     assert [job.id for job in listed(limit=1)] == [bare, ab, a]
     assert [job.id for job in listed(metadata={"x": "a"})] == [ab, a]

@@ -62,6 +62,7 @@ WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"tools": [tool()], "input": [{"role": "system", "content": "x"}]}, "input"),
     ({"tools": [tool()], "max_output_tokens": 4_000}, "max_output_tokens"),
     ({"tools": [tool()], "input": "word " * 600}, "input"),
+    ({"input": [1] * 10_001}, "input"),
     ({"tool_choice": "required"}, "tools"),
     ({"tool_choice": "maybe"}, "tool_choice"),
     ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
@@ -106,6 +107,9 @@ def test_what_asks_for_nothing_special_is_taken(ask: Ask) -> None:
         "store": False,
         "include": [],
         "stream_options": {"include_usage": True, "include_obfuscation": False},
+        "parallel_tool_calls": None,
+        "stream": None,
+        "metadata": None,
     }
     assert ask(**harmless).status_code == 200
 
