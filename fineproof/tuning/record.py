@@ -29,7 +29,8 @@ class Compared(BaseModel):
 
 class Measured(BaseModel):
     """A candidate beside the base on one half; ``verdict`` is over all of ``comparisons``, and
-    ``estimate`` their mean difference, null where nothing could be compared."""
+    ``estimate`` their mean difference, null where nothing could be compared. ``warnings`` are the
+    report's, such as of test questions in the training data, which halves do not keep apart."""
 
     candidate: Candidate
     adapter: str
@@ -37,6 +38,7 @@ class Measured(BaseModel):
     verdict: Verdict
     estimate: float | None
     comparisons: list[Compared]
+    warnings: list[str] = []
 
     @classmethod
     def of(cls, candidate: Candidate, report: Report) -> Self:
@@ -51,6 +53,7 @@ class Measured(BaseModel):
             verdict=standing(report),
             estimate=estimate(report) if compared else None,
             comparisons=compared,
+            warnings=report.warnings,
         )
 
 

@@ -32,7 +32,7 @@ def show(search: Search, console: Console) -> None:
     console.print(_table(search))
     for line in _advice(search):
         console.print(Text.assemble(("Not searched: ", "cyan"), line))
-    for note in search.notes:
+    for note in (*search.notes, *_warnings(search)):
         console.print(Text.assemble(("Note: ", "yellow"), note))
     if search.confirmed is not None and search.verdict is not None:
         told = _TOLD[search.verdict].format(adapter=search.adapter)
@@ -71,6 +71,12 @@ def _add(table: Table, mark: str, measured: Measured) -> None:
 def _advice(search: Search) -> Iterable[str]:
     """Each once, of whichever round it was."""
     return dict.fromkeys(line for tried in search.rounds for line in tried.advice)
+
+
+def _warnings(search: Search) -> Iterable[str]:
+    """Of what decides: the confirmation, or until there is one the last round."""
+    last = search.confirmed or (search.rounds[-1] if search.rounds else None)
+    return last.measured.warnings if last is not None else ()
 
 
 def _needed(measured: Measured) -> str:

@@ -77,6 +77,7 @@ def report(
             Remedy(arm=arm, action=action, advice=f"Try {action}.", because="It was seen.")
             for action in tries
         ],
+        warnings=[f"{name}: 7 of 30 test questions stand in the training data."],
         rows="rows.jsonl",
     )
 

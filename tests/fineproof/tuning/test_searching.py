@@ -273,8 +273,10 @@ def test_a_person_is_shown_the_rounds_the_answer_and_what_else_to_try(
         "It is undecided whether ft:small:rag-e2-r16:1 helps.",
         "480 questions to confirm on would settle",
         "confirmation/report.html",
+        "Note: confirmation: 7 of 30 test questions stand in the training data.",
     ):
         assert words in shown
+    assert "round-1: 7 of 30" not in shown
 
 
 @pytest.mark.parametrize("width", ["80", "160"])
