@@ -128,8 +128,8 @@ def _passages_found(train: Rendering) -> list[Finding]:
     if train.without_gold:
         findings.append(
             Finding(
-                message=f"{train.without_gold} of {train.examples} prompts show distractors only: "
-                "the vector store holds none of the passages that their 'evidence_ids' name."
+                message=f"{train.without_gold} of {train.examples} prompts lack their answer: the "
+                "vector store holds none of the passages that their 'evidence_ids' name."
             )
         )
     return findings

@@ -100,11 +100,16 @@ class WithPassages:
         for pair in pairs:
             passages: Sequence[Any] = [ContextPassage(text) for text in pair.context]
             ids: list[str] = []
+            lacks_gold = False
             if not pair.context:
                 chosen = self._choose(pair, found[pair.line], gold)
                 ids, passages = [key for key, _ in chosen], [passage for _, passage in chosen]
+                named = pair.evidence_ids if self._asked.include_gold else ()
+                lacks_gold = bool(named) and gold.keys().isdisjoint(named)
             prompt = render_messages(pair.question, passages)
-            rendered.append(Rendered(pair.line, prompt, pair.answer, len(passages), ids))
+            rendered.append(
+                Rendered(pair.line, prompt, pair.answer, len(passages), ids, lacks_gold)
+            )
         return rendered
 
     def _choose(
