@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 from docx import Document
 from docx.table import Table, _Cell
@@ -38,9 +38,15 @@ def _rows(table: Table) -> Iterator[str]:
 def _refuse_bombs(source: BinaryIO) -> None:
     with ZipFile(source) as packed:
         members = packed.infolist()
-    xml = sum(each.file_size for each in members if each.filename.endswith((".xml", ".rels")))
+    xml = sum(each.file_size for each in members if _may_be_xml(each))
     if xml > _XML_BYTES or sum(each.file_size for each in members) > _ALL_BYTES:
         raise Unreadable(
             f"The document unpacks to more than {_XML_BYTES} bytes of text or {_ALL_BYTES} in all."
         )
     source.seek(0)
+
+
+def _may_be_xml(member: ZipInfo) -> bool:
+    # What a part is its content type says, whatever its name: text packs well, pictures do not.
+    named = member.filename.endswith((".xml", ".rels"))
+    return named or member.file_size > 4 * member.compress_size

@@ -154,8 +154,9 @@ def zipped(name: str, content: bytes) -> bytes:
     return packed.getvalue()
 
 
-def test_a_zip_bomb_is_refused_unopened(monkeypatch: pytest.MonkeyPatch) -> None:
-    bomb = zipped("word/more.xml", b"<a/>" * (8 * 2**20))
+@pytest.mark.parametrize("name", ["word/more.xml", "word/document.bin", "word/media/image1.png"])
+def test_a_zip_bomb_is_refused_unopened(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = zipped(name, b"<a/>" * (8 * 2**20))
     assert len(bomb) < 2**20
     monkeypatch.setattr(word, "Document", lambda _: pytest.fail("it was opened"))
     assert "unpacks" in str(refused(bomb, "a.docx"))
