@@ -19,6 +19,7 @@ from services.retriever.deps import (
     SearchesDep,
     SettingsDep,
     TrainerDep,
+    WritesDep,
 )
 
 router = APIRouter(prefix="/v1/vector_stores", tags=["vector stores"], route_class=ManyNumbers)
@@ -66,15 +67,17 @@ def retrieve_store(store_id: str, session: SessionDep) -> wire.VectorStore:
 
 
 @router.post("/{store_id}")
-def update_store(
-    store_id: str, ask: wire.VectorStoreUpdate, session: SessionDep
+async def update_store(
+    store_id: str, ask: wire.VectorStoreUpdate, writes: WritesDep
 ) -> wire.VectorStore:
-    return service.update_store(session, store_id, ask)
+    return await writes.transact(
+        store_id, lambda session: service.update_store(session, store_id, ask)
+    )
 
 
 @router.delete("/{store_id}")
-def delete_store(store_id: str, session: SessionDep) -> Deleted:
-    return service.delete_store(session, store_id)
+async def delete_store(store_id: str, writes: WritesDep) -> Deleted:
+    return await writes.transact(store_id, lambda session: service.delete_store(session, store_id))
 
 
 @router.post("/{store_id}/passages", status_code=202, openapi_extra=_JSON_LINES)
@@ -82,13 +85,14 @@ async def ingest(
     store_id: str,
     request: Request,
     db: DatabaseDep,
+    writes: WritesDep,
     queue: QueueDep,
     embedder: EmbedderDep,
     settings: SettingsDep,
 ) -> wire.Ingestion:
     body = _body(request)
     limit = settings.max_ingestion_bytes
-    return await receiving.receive(db, queue, embedder, store_id, body, max_bytes=limit)
+    return await receiving.receive(db, writes, queue, embedder, store_id, body, max_bytes=limit)
 
 
 @router.get("/{store_id}/ingestions")
@@ -100,12 +104,12 @@ def list_ingestions(store_id: str, cursor: CursorDep, session: SessionDep) -> Pa
 async def ingest_file(
     store_id: str,
     ask: wire.IngestionCreate,
-    db: DatabaseDep,
+    writes: WritesDep,
     queue: QueueDep,
     trainer: TrainerDep,
     embedder: EmbedderDep,
 ) -> wire.Ingestion:
-    return await files.add_passages(db, queue, trainer, embedder, store_id, ask)
+    return await files.add_passages(writes, queue, trainer, embedder, store_id, ask)
 
 
 @router.get("/{store_id}/ingestions/{ingestion_id}")
@@ -131,10 +135,12 @@ def get_passages(store_id: str, ask: wire.PassagesAsk, session: SessionDep) -> w
 
 
 @router.post("/{store_id}/passages/delete")
-def delete_passages(
-    store_id: str, ask: wire.PassagesDelete, session: SessionDep
+async def delete_passages(
+    store_id: str, ask: wire.PassagesDelete, writes: WritesDep
 ) -> wire.PassagesDeleted:
-    return service.delete_passages(session, store_id, ask)
+    return await writes.transact(
+        store_id, lambda session: service.delete_passages(session, store_id, ask)
+    )
 
 
 @router.get("/{store_id}/passages/{passage_id:path}")

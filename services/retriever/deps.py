@@ -13,6 +13,7 @@ from services.common.tasks import TaskQueue
 from services.retriever.embedding import Embedder
 from services.retriever.searching import Searches
 from services.retriever.settings import RetrieverSettings
+from services.retriever.writing import Writes
 
 
 async def get_settings(request: Request) -> RetrieverSettings:
@@ -23,6 +24,11 @@ async def get_settings(request: Request) -> RetrieverSettings:
 async def get_database(request: Request) -> Database:
     database: Database = request.app.state.db
     return database
+
+
+async def get_writes(request: Request) -> Writes:
+    writes: Writes = request.app.state.writes
+    return writes
 
 
 async def get_searches(request: Request) -> Searches:
@@ -47,6 +53,7 @@ async def get_trainer(request: Request) -> TrainerClient:
 
 SettingsDep = Annotated[RetrieverSettings, Depends(get_settings)]
 DatabaseDep = Annotated[Database, Depends(get_database)]
+WritesDep = Annotated[Writes, Depends(get_writes)]
 SearchesDep = Annotated[Searches, Depends(get_searches)]
 QueueDep = Annotated[TaskQueue, Depends(get_queue)]
 EmbedderDep = Annotated[Embedder, Depends(get_embedder)]

@@ -9,7 +9,7 @@ from services.common.contracts import vector_store_files as wire
 from services.common.contracts.base import Deleted, Page
 from services.common.pagination import TwoWayCursorDep
 from services.retriever import files
-from services.retriever.deps import DatabaseDep, EmbedderDep, QueueDep, TrainerDep
+from services.retriever.deps import EmbedderDep, QueueDep, TrainerDep, WritesDep
 
 router = APIRouter(prefix="/v1/vector_stores/{store_id}", tags=["vector store files"])
 
@@ -20,12 +20,12 @@ StatusQuery = Annotated[wire.FileStatus | None, Query(alias="filter")]
 async def add_file(
     store_id: str,
     ask: wire.StoreFileCreate,
-    db: DatabaseDep,
+    writes: WritesDep,
     queue: QueueDep,
     trainer: TrainerDep,
     embedder: EmbedderDep,
 ) -> wire.StoreFile:
-    return await files.add(db, queue, trainer, embedder, store_id, ask)
+    return await files.add(writes, queue, trainer, embedder, store_id, ask)
 
 
 @router.get("/files")
@@ -41,15 +41,17 @@ def retrieve_file(store_id: str, file_id: str, session: SessionDep) -> wire.Stor
 
 
 @router.post("/files/{file_id}")
-def update_file(
-    store_id: str, file_id: str, ask: wire.StoreFileUpdate, session: SessionDep
+async def update_file(
+    store_id: str, file_id: str, ask: wire.StoreFileUpdate, writes: WritesDep
 ) -> wire.StoreFile:
-    return files.update(session, store_id, file_id, ask)
+    return await writes.transact(
+        store_id, lambda session: files.update(session, store_id, file_id, ask)
+    )
 
 
 @router.delete("/files/{file_id}")
-def remove_file(store_id: str, file_id: str, session: SessionDep) -> Deleted:
-    return files.remove(session, store_id, file_id)
+async def remove_file(store_id: str, file_id: str, writes: WritesDep) -> Deleted:
+    return await writes.transact(store_id, lambda session: files.remove(session, store_id, file_id))
 
 
 @router.get("/files/{file_id}/content")
@@ -61,12 +63,12 @@ def file_content(store_id: str, file_id: str, session: SessionDep) -> wire.FileC
 async def add_batch(
     store_id: str,
     ask: wire.FileBatchCreate,
-    db: DatabaseDep,
+    writes: WritesDep,
     queue: QueueDep,
     trainer: TrainerDep,
     embedder: EmbedderDep,
 ) -> wire.FileBatch:
-    return await files.add_batch(db, queue, trainer, embedder, store_id, ask)
+    return await files.add_batch(writes, queue, trainer, embedder, store_id, ask)
 
 
 @router.get("/file_batches/{batch_id}")

@@ -43,6 +43,7 @@ from services.retriever.embedding import Embedder
 from services.retriever.expiry import refuse_expired
 from services.retriever.ingestion import EMBED
 from services.retriever.views import read_batch, read_file
+from services.retriever.writing import Writes
 
 PURPOSES = ("assistants", "user_data")
 
@@ -65,7 +66,7 @@ async def create_store(
 
 
 async def add(
-    db: Database,
+    writes: Writes,
     queue: TaskQueue,
     trainer: TrainerClient,
     embedder: Embedder,
@@ -79,11 +80,11 @@ async def add(
         _attach(session, queue, store, [ask], known)
         return read_file(file_storage.file(session, store_id, ask.file_id))
 
-    return await db.transact(create)
+    return await writes.transact(store_id, create)
 
 
 async def add_passages(
-    db: Database,
+    writes: Writes,
     queue: TaskQueue,
     trainer: TrainerClient,
     embedder: Embedder,
@@ -102,11 +103,11 @@ async def add_passages(
         queue.enqueue(session, EMBED, row.id)
         return ingestion.retrieve(session, store_id, row.id)
 
-    return await db.transact(create)
+    return await writes.transact(store_id, create)
 
 
 async def add_batch(
-    db: Database,
+    writes: Writes,
     queue: TaskQueue,
     trainer: TrainerClient,
     embedder: Embedder,
@@ -123,7 +124,7 @@ async def add_batch(
         _attach(session, queue, store, ask.each(), known, batch_id=row.id)
         return read_batch(row, file_storage.batch_counts(session, row.id))
 
-    return await db.transact(create)
+    return await writes.transact(store_id, create)
 
 
 async def _known(

@@ -123,7 +123,7 @@ def embed(
                 refuse_other_model(storage.store(session, row.store_id), embedder)
             vector_index.ensure(db, embedder.dimensions)
             if not row.staged and source is not None:
-                stage(db, embedder, source, row, file, owner)
+                stage(db, embedder, source, row, file, owner, heartbeat.lost)
             _embed_batches(db, embedder, row.store_id, ingestion_id, owner, heartbeat.lost)
     except (Unreadable, InvalidRequest) as fault:
         log.info("ingestion_refused", ingestion=ingestion_id, code=fault.code)

@@ -21,6 +21,7 @@ from services.retriever.embedding import Embedder, Reranker
 from services.retriever.searching import Searches
 from services.retriever.settings import RetrieverSettings
 from services.retriever.vector_index import ensure
+from services.retriever.writing import Writes
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _STORE = r"/v1/vector_stores/[^/]+"
@@ -43,6 +44,8 @@ def create_app(settings: RetrieverSettings | None = None) -> FastAPI:
             ensure(app.state.db, embedder.dimensions)
 
         embedder.load_in_background(go_on)
+        # Half the connections: the other half is for what locks no store.
+        app.state.writes = Writes(app.state.db, most=settings.database_pool_size)
         line = _line(settings, LineMetrics("retriever", app.state.metrics.registry))
         app.state.searches = Searches(
             Reader(

@@ -1,7 +1,8 @@
 """An ingestion's file becomes passages: in the worker, before they are embedded."""
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
 from sqlalchemy.orm import Session
@@ -27,6 +28,10 @@ class Source(Protocol):
         """A file of passages, one a line."""
 
 
+class _Lost(Exception):
+    """The ingestion was cancelled, or taken, or its file removed."""
+
+
 def stage(
     db: Database,
     embedder: Embedder,
@@ -34,27 +39,41 @@ def stage(
     ingestion: Ingestion,
     file: StoreFile | None,
     owner: str,
+    lost: threading.Event,
 ) -> None:
     """Read the ingestion's file, and put its passages into the store, all at once: of a kill
-    before that nothing remains. ``file`` is given where it is a document."""
-    if ingestion.file_id is not None and file is None:
-        with source.lines(embedder, ingestion.file_id) as rows, db.transaction() as session:
-            if (store := _held_store(session, ingestion, owner)) is not None:
+    before that nothing remains, nor where the ingestion is ``lost`` meanwhile. ``file`` is given
+    where it is a document."""
+    with suppress(_Lost):
+        if file is not None:
+            with source.document(embedder, file) as (rows, cut), db.transaction() as session:
+                store = _held_store(session, ingestion, owner)
+                merged = _replace(session, store, ingestion.id, _while_held(rows, lost), cut)
+                _note(session, ingestion.id, owner, merged)
+        elif ingestion.file_id is not None:
+            with source.lines(embedder, ingestion.file_id) as rows, db.transaction() as session:
+                store = _held_store(session, ingestion, owner)
+                rows = _while_held(rows, lost)
                 merged = staging.merge(session, store, ingestion_id=ingestion.id, rows=rows)
                 if merged.ready:
                     adopt(store, embedder)
                 _note(session, ingestion.id, owner, merged)
-    if file is not None:
-        with source.document(embedder, file) as (rows, cut), db.transaction() as session:
-            if (store := _held_store(session, ingestion, owner)) is not None:
-                merged = _replace(session, store, ingestion.id, rows, cut)
-                _note(session, ingestion.id, owner, merged)
 
 
-def _held_store(session: Session, ingestion: Ingestion, owner: str) -> VectorStore | None:
-    """The store, locked; None when the ingestion was cancelled, or taken, or its file removed."""
+def _held_store(session: Session, ingestion: Ingestion, owner: str) -> VectorStore:
+    """The store, locked. The ingestion's own row is not, or its lease could not be renewed, nor it
+    be cancelled, for as long as its passages take: it is written last."""
     store = storage.lock_store(session, ingestion.store_id)
-    return store if storage.update_held(session, ingestion.id, owner, staged=True) else None
+    if not storage.is_held(session, ingestion.id, owner):
+        raise _Lost
+    return store
+
+
+def _while_held(rows: Iterable[Row], lost: threading.Event) -> Iterator[Row]:
+    for row in rows:
+        if lost.is_set():
+            raise _Lost
+        yield row
 
 
 def _replace(
@@ -75,11 +94,14 @@ def _replace(
 
 
 def _note(session: Session, ingestion_id: str, owner: str, merged: staging.Merged) -> None:
-    storage.update_held(
+    held = storage.update_held(
         session,
         ingestion_id,
         owner,
+        staged=True,
         attempts=0,
         received=merged.received,
         embedded=merged.received - merged.pending,
     )
+    if not held:
+        raise _Lost

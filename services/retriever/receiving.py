@@ -18,6 +18,7 @@ from services.retriever.ingestion import EMBED
 from services.retriever.lines import PassageLines
 from services.retriever.models import Ingestion, VectorStore
 from services.retriever.views import read_ingestion
+from services.retriever.writing import Writes
 
 _BLOCK = 256 * 2**10
 _DRAIN = 64 * 2**20
@@ -25,6 +26,7 @@ _DRAIN = 64 * 2**20
 
 async def receive(
     db: Database,
+    writes: Writes,
     queue: TaskQueue,
     embedder: Embedder,
     store_id: str,
@@ -34,20 +36,16 @@ async def receive(
 ) -> wire.Ingestion:
     """Store the passages of a body of JSON lines, all of them or none, and have them embedded."""
 
-    def check() -> None:
-        with db.transaction() as session:
-            open_for(embedder, storage.store(session, store_id))
+    def check(session: Session) -> None:
+        open_for(embedder, storage.store(session, store_id))
 
-    def keep() -> wire.Ingestion:
-        if lines.bring_vectors:
-            vector_index.ensure(db, embedder.dimensions)
-        with db.transaction() as session:
-            store = open_for(embedder, storage.lock_store(session, store_id))
-            return _keep(session, queue, embedder, store, lines)
+    def keep(session: Session) -> wire.Ingestion:
+        store = open_for(embedder, storage.lock_store(session, store_id))
+        return _keep(session, queue, embedder, store, lines)
 
     with PassageLines(max_bytes=max_bytes, dimensions=lambda: embedder.dimensions) as lines:
         try:
-            await run_sync(check)
+            await db.transact(check)
             block = bytearray()
             async for chunk in body:
                 block += chunk
@@ -59,7 +57,9 @@ async def receive(
         except (FineproofError, OSError):  # such as a full disk
             await _drain(body)
             raise
-        return await run_sync(keep)
+        if lines.bring_vectors:
+            await run_sync(vector_index.ensure, db, embedder.dimensions)
+        return await writes.transact(store_id, keep)
 
 
 async def _drain(body: AsyncIterator[bytes]) -> None:
