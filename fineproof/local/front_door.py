@@ -14,13 +14,15 @@ import httpx
 import structlog
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from fineproof.settings import Settings
-from services.common.errors import InvalidRequest, PermissionDenied, Unavailable, render
+from services.common.errors import InvalidRequest, Unavailable, render
+from services.common.hosts import LoopbackOnly
 from services.common.routes import ROUTES, service_for
 
 log = structlog.get_logger(__name__)
@@ -40,7 +42,6 @@ _HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-_OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 class Proxy:
@@ -51,15 +52,6 @@ class Proxy:
         self._upstreams = upstreams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        host = Headers(scope=scope).get("host", "")
-        if host.rsplit(":", 1)[0] not in _OWN_NAMES:
-            # A page on the web whose name was pointed at 127.0.0.1 must not reach a stack
-            # without keys (DNS rebinding).
-            refusal = PermissionDenied(
-                "The local stack answers only as localhost or 127.0.0.1.", code="foreign_host"
-            )
-            await render(refusal)(scope, receive, send)
-            return
         uploaded = anyio.Event()
         # The body belongs to the request until it is sent; whoever listens next hears the client
         # leave, and cancels the exchange.
@@ -150,6 +142,7 @@ def create_app(upstreams: Mapping[str, str] | None = None) -> Starlette:
 
     return Starlette(
         routes=[Route("/healthz", healthz), Mount("/", app=Proxy(client, upstreams))],
+        middleware=[Middleware(LoopbackOnly)],
         lifespan=lifespan,
     )
 

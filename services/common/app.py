@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.common.auth import KeyAuth
 from services.common.db import Database, migrate
 from services.common.errors import TooLarge, Unavailable, add_handlers, render
+from services.common.hosts import LoopbackOnly
 from services.common.settings import ServiceSettings
 from services.common.telemetry import Metrics, Telemetry, configure_logging
 
@@ -143,6 +144,8 @@ def create_service(
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes, streamed=streamed)
     if settings.mode == "production":
         app.add_middleware(KeyAuth, keys=settings.api_keys, read_posts=read_posts)
+    else:
+        app.add_middleware(LoopbackOnly)
     app.add_middleware(Telemetry, metrics=metrics)
     return app
 

@@ -38,7 +38,7 @@ async def trainer(told: TrainerSettings) -> AsyncIterator[TrainerClient]:
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://trainer") as http,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
     ):
         yield TrainerClient(http)
 

@@ -47,7 +47,7 @@ async def client(
         transport = httpx.ASGITransport(app)
         async with (
             app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://generator") as http,
+            httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
         ):
             yield GeneratorClient(http)
 
@@ -140,7 +140,7 @@ async def test_a_stream_that_ends_in_an_error_raises_it(
 async def test_a_stream_without_an_end_is_no_answer(stream: str, code: str) -> None:
     ask = RagAsk(question="How long?", condition="closed_book")
     transport = httpx.MockTransport(lambda _: httpx.Response(200, text=stream))
-    async with httpx.AsyncClient(transport=transport, base_url="http://generator") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         with pytest.raises(FineproofError) as caught:
             [event async for event in GeneratorClient(http).rag_events(ask)]
     assert caught.value.code == code

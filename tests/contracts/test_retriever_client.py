@@ -48,7 +48,7 @@ async def test_the_client_speaks_what_the_retriever_answers(
     )
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http,
     ):
         await asyncio.to_thread(app.state.embedder.load)
         client = RetrieverClient(http)

@@ -45,7 +45,7 @@ async def test_the_client_speaks_what_the_trainer_answers(
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://trainer") as http,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
     ):
         client = TrainerClient(http)
         file = await client.upload_file(path, "fine-tune")

@@ -32,7 +32,7 @@ class Caller:
         self._writer = writer
 
     async def ask(self, path: str, body: bytes) -> Answer:
-        head = f"POST {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         self._writer.write((head + length).encode() + body)
         said = await self._reader.read()

@@ -15,7 +15,7 @@ async def test_a_search_that_takes_too_long_is_stopped_and_told_so(
     app = create_app(retriever_settings.model_copy(update={"max_search_seconds": 0.2}))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http,
     ):
         store = (await http.post("/v1/vector_stores", json={})).json()["id"]
         here = f"/v1/vector_stores/{store}"

@@ -98,7 +98,7 @@ def undisturbed(
         base_models={BASE: str(tiny_model)},
         work_dir=folder / "work",
     )
-    with TestClient(create_app(settings)) as http:
+    with TestClient(create_app(settings), base_url="http://localhost") as http:
         form = {"purpose": "fine-tune"}
         file = http.post("/v1/files", data=form, files={"file": ("t.jsonl", jsonl(ROWS))}).json()
         ask = {"model": BASE, "training_file": file["id"], "seed": 1, "method": METHOD}

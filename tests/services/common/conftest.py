@@ -102,7 +102,9 @@ def build(migrations: Path):  # type: ignore[no-untyped-def]
 @pytest.fixture
 def client(build, database_url: str) -> Iterator[TestClient]:  # type: ignore[no-untyped-def]
     settings = ServiceSettings(mode="local", database_url=database_url, max_body_bytes=2048)
-    with TestClient(build(settings), raise_server_exceptions=False) as client:
+    with TestClient(
+        build(settings), base_url="http://localhost", raise_server_exceptions=False
+    ) as client:
         yield client
 
 

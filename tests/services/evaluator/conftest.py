@@ -165,7 +165,7 @@ async def serving(
         app.router.lifespan_context(app),
         httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),
-            base_url="http://evaluator",
+            base_url="http://localhost",
             **client,
         ) as http,
     ):

@@ -34,7 +34,7 @@ async def test_production_asks_for_a_key_and_its_scope(
     stores = "/v1/vector_stores"
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http,
     ):
         assert (await http.get("/healthz")).status_code == 200
         for path in (stores, "/metrics", "/docs", "/openapi.json", f"{stores}/x/passages/y"):
@@ -68,7 +68,7 @@ async def test_without_its_model_the_service_is_not_ready_and_says_why(
     app = create_app(retriever_settings.model_copy(update={"embedding_model": missing}))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http,
     ):
         while "cannot be loaded" not in (response := await http.get("/readyz")).text:
             assert response.json()["error"]["code"] == "not_ready"
@@ -97,7 +97,7 @@ async def test_with_all_places_taken_searches_are_429_and_the_rest_goes_on(
     app = create_app(retriever_settings.model_copy(update=few))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http,
     ):
         store = (await http.post("/v1/vector_stores", json={})).json()["id"]
         here = f"/v1/vector_stores/{store}"
@@ -123,7 +123,7 @@ async def test_searches_stand_in_line_under_their_key_s_name(
     app = create_app(retriever_settings.model_copy(update={"mode": "production", "api_keys": keys}))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http,
     ):
         line, stood = app.state.searches.line, list[str]()
         place = line.place
@@ -143,7 +143,7 @@ async def test_without_the_trainer_files_are_put_off_and_the_rest_goes_on(
     app = create_app(retriever_settings.model_copy(update={"trainer_url": "http://127.0.0.1:9"}))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http,
     ):
         store = (await http.post("/v1/vector_stores", json={})).json()["id"]
         ask = {"file_id": "file_a"}

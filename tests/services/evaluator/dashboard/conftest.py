@@ -162,7 +162,12 @@ def client(wired: Wired) -> Iterator[TestClient]:
 
 
 def opened(app: FastAPI) -> TestClient:
-    return TestClient(app, headers={"Accept": "text/html"}, raise_server_exceptions=False)
+    return TestClient(
+        app,
+        base_url="http://localhost",
+        headers={"Accept": "text/html"},
+        raise_server_exceptions=False,
+    )
 
 
 @pytest.fixture

@@ -107,14 +107,14 @@ async def app(settings: EvaluatorSettings, world: World) -> AsyncIterator[FastAP
 @pytest.fixture
 async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://evaluator") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 
 @pytest.fixture
 async def client(http: httpx.AsyncClient) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(
-        base_url="http://evaluator/v1",
+        base_url="http://localhost/v1",
         api_key="none",
         max_retries=0,
         http_client=http,  # type: ignore[arg-type]

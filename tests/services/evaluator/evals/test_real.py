@@ -67,7 +67,7 @@ async def generator(
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://peer", timeout=300
+            transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=300
         ) as http,
     ):
         yield GeneratorClient(http)
@@ -91,7 +91,7 @@ async def bench(
     app = create_app(settings, connect=to_real)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://evaluator") as http,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http,
     ):
         real = Bench(http, bench.db, settings, world)
         real.work = work  # type: ignore[method-assign]
