@@ -149,6 +149,17 @@ def test_nothing_runs_as_root_or_writes_to_its_root(compose: dict[str, Any]) -> 
             assert int(service["user"].split(":")[0]) > 0, name
 
 
+def test_bodies_of_gigabytes_wait_on_a_disk_not_in_memory(compose: dict[str, Any]) -> None:
+    for name in ("retriever", "retriever-worker", "trainer", "trainer-worker"):
+        service = compose["services"][name]
+        folder = service["environment"]["TMPDIR"]
+        assert folder in {volume.split(":")[1] for volume in service["volumes"]}, name
+        assert folder not in service["tmpfs"], name
+        assert folder in {
+            volume.split(":")[1] for volume in compose["services"]["models"]["volumes"]
+        }, "nobody gives it to the services' user"
+
+
 def test_images_are_pinned(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         tag = service["image"].partition(":")[2]
