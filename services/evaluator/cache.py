@@ -26,10 +26,24 @@ _STALE = timedelta(hours=1)  # how far behind the time of last use may be
 
 @dataclass(frozen=True)
 class ServedBy:
-    """The model as the generator names it, and the SHA-256 of its adapter; None for a base."""
+    """The model as the generator names it, the SHA-256 of its adapter, None for a base, and the
+    revision of the base model's weights, None where the generator cannot say."""
 
     model: str
     adapter_sha256: str | None
+    base_revision: str | None = None
+
+    def differs(self, other: "ServedBy") -> bool:
+        """Whether other weights are known to answer, by whatever name."""
+        if self.adapter_sha256 != other.adapter_sha256:
+            return True
+        bases = self.base_revision, other.base_revision
+        return None not in bases and bases[0] != bases[1]
+
+    @property
+    def weights(self) -> str:
+        """For people: an adapter's hash, or which base model."""
+        return self.adapter_sha256 or " ".join(filter(None, ("a base model", self.base_revision)))
 
 
 def key_of(request: Json, served_by: ServedBy, repeat: int = 0) -> str:

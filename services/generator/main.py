@@ -30,6 +30,7 @@ from services.generator.rag.retrieval import TimelyRetriever
 from services.generator.rag.service import Rag
 from services.generator.responses.api import router as responses_router
 from services.generator.responses.service import Responses
+from services.generator.revision import base_revision
 from services.generator.routing import Names
 from services.generator.servers.asking import Server, Timeouts
 from services.generator.servers.fleet import Fleet
@@ -103,6 +104,10 @@ def create_app(settings: GeneratorSettings) -> FastAPI:
             )
             app.state.rag = Rag(generator, retriever)
             app.state.responses = Responses(generator, retriever)
+
+            async def name_weights() -> None:
+                generator.base_revision = await base_revision(settings.base_model_path)
+
             await aliases.refresh()
             await fleet.look()
             warm_up = WarmUp(placement, cache.root) if settings.warm_up else None
@@ -115,6 +120,7 @@ def create_app(settings: GeneratorSettings) -> FastAPI:
                 keep_idle=3600 * settings.adapter_cache_hours,
             )
             keeping = (
+                asyncio.create_task(name_weights()),
                 asyncio.create_task(reconciler.keep(settings.reconcile_seconds)),
                 asyncio.create_task(limiter.keep()),
                 asyncio.create_task(aliases.follow(settings.reconcile_seconds)),

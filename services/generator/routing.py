@@ -24,15 +24,21 @@ class Route:
 
 @dataclass(frozen=True)
 class Served:
-    """Who answers: ``model`` is never an alias; ``sha256`` is null where no adapter is at work."""
+    """Who answers: ``model`` is never an alias; ``sha256`` is null where no adapter is at work,
+    ``base_revision`` for a hosted model and until it is known."""
 
     model: str
-    sha256: str | None
+    sha256: str | None = None
+    base_revision: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:
-        said = {"X-Fineproof-Model": quote(self.model, safe=":/@+,=")}
-        return said | ({"X-Fineproof-Adapter-Sha256": self.sha256} if self.sha256 else {})
+        said = {
+            "X-Fineproof-Model": quote(self.model, safe=":/@+,="),
+            "X-Fineproof-Adapter-Sha256": self.sha256,
+            "X-Fineproof-Base-Revision": self.base_revision,
+        }
+        return {name: value for name, value in said.items() if value is not None}
 
 
 class Names:

@@ -46,6 +46,7 @@ class Generator:
     ) -> None:
         self.fleet = fleet
         self.base_model = names.base_model
+        self.base_revision: str | None = None
         self._keeper = keeper
         self._names = names
         self._hosted = {model.name: model for model in hosted}
@@ -94,12 +95,13 @@ class Generator:
                 hosted = self._hosted[route.asked]
                 await seat.enter_async_context(hosted.line.place(caller))
                 answer = await resources.enter_async_context(hosted.generate(path, body))
-                return Relay(answer, Served(hosted.name, None), resources.pop_all(), seat, ticket)
+                return Relay(answer, Served(hosted.name), resources.pop_all(), seat, ticket)
             await seat.enter_async_context(self._line.place(caller))
             tried: list[Replica] = []
             for attempt in range(1, _ATTEMPTS + 1):
                 replica = await self._replica(route.model, tried)
-                served = Served(route.model, replica.sha256_of(route.model))
+                sha256 = replica.sha256_of(route.model)
+                served = Served(route.model, sha256, self.base_revision)
                 proven = replica.proven.get(route.model)
                 try:
                     answer = await resources.enter_async_context(
@@ -144,6 +146,7 @@ class Generator:
         return Model(
             id=self.base_model,
             created=self._started,
+            base_revision=self.base_revision,
             status="loaded" if self.fleet.healthy else "unavailable",
             max_model_len=self.fleet.max_model_len,
         )
@@ -162,6 +165,7 @@ class Generator:
             created=adapter.created_at,
             parent=adapter.base_model,
             sha256=adapter.sha256,
+            base_revision=self.base_revision,
             status=adapter.status,
             max_model_len=self.fleet.max_model_len,
         )

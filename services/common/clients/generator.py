@@ -33,6 +33,7 @@ class ChatReply:
     body: dict[str, Any]
     model: str
     adapter_sha256: str | None
+    base_revision: str | None = None
 
 
 class GeneratorClient(PeerClient):
@@ -86,6 +87,7 @@ class GeneratorClient(PeerClient):
             body=body,
             model=unquote(model),
             adapter_sha256=response.headers.get("X-Fineproof-Adapter-Sha256"),
+            base_revision=response.headers.get("X-Fineproof-Base-Revision"),
         )
 
     async def load_adapter(self, name: str) -> Adapter:

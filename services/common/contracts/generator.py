@@ -293,7 +293,11 @@ class Adapter(Wire):
 
 
 class Model(Wire):
-    """OpenAI's model card; ``parent`` is an adapter's base, or the adapter an alias stands for."""
+    """OpenAI's model card; ``parent`` is an adapter's base, or the adapter an alias stands for.
+
+    ``base_revision`` names the base model's weights, beneath an adapter too: a commit, or
+    ``sha256:`` and a hash; null for models of other hosts, and until the weights are read.
+    """
 
     id: str
     object: Literal["model"] = "model"
@@ -301,6 +305,7 @@ class Model(Wire):
     owned_by: str = "fineproof"
     parent: str | None = None
     sha256: str | None = None
+    base_revision: str | None = None
     status: str = "loaded"
     max_model_len: int | None = None
 

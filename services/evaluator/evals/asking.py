@@ -99,12 +99,16 @@ async def find_served(
 
 async def _find(name: str, peers: Peers) -> ServedBy:
     try:
-        return ServedBy(name, (await peers.generator.model(name)).sha256)
+        card = await peers.generator.model(name)
     except NotFound:
         if not is_adapter(name):
             raise
+    else:
+        return ServedBy(name, card.sha256, card.base_revision)
     # Nobody asked for it yet: the generator loads and proves it when it is first asked.
-    return ServedBy(name, (await peers.trainer.adapter(name)).sha256)
+    record = await peers.trainer.adapter(name)
+    base = await peers.generator.model(record.base_model)
+    return ServedBy(name, record.sha256, base.base_revision)
 
 
 class Asker:
@@ -162,10 +166,11 @@ class Asker:
         answer = await self._concurrency.ask(
             lambda: self._peers.models.chat(body), patience_s=self._patience_s
         )
-        if answer.adapter_sha256 != served.adapter_sha256:
+        by = ServedBy(answer.model, answer.adapter_sha256, answer.base_revision)
+        if by.differs(served):
             raise UpstreamFailed(
-                f"'{served.model}' was answered by {answer.adapter_sha256 or 'a base model'}, but "
-                f"{served.adapter_sha256 or 'a base model'} was to be asked.",
+                f"'{served.model}' was answered by {by.weights}, but {served.weights} was to be "
+                "asked.",
                 code="adapter_mismatch",
             )
         if is_deep(answer.body):

@@ -86,11 +86,10 @@ async def fill_in(
             "seed": (sheet.seed + len(forms)) % _SEEDS,
         }
         reply = await asking.chat(request)
-        by = ServedBy(reply.model, reply.adapter_sha256)
-        if met is not None and by.adapter_sha256 != met.adapter_sha256:
+        by = ServedBy(reply.model, reply.adapter_sha256, reply.base_revision)
+        if met is not None and by.differs(met):
             raise JudgeChanged(
-                f"'{model}' is now {by.adapter_sha256 or 'the base model'}, but it was "
-                f"{met.adapter_sha256 or 'the base model'} when this began."
+                f"'{model}' is now {by.weights}, but it was {met.weights} when this began."
             )
         met = met or by
         choices = _choices(reply.body)[:left]

@@ -57,6 +57,7 @@ class Judge:
         described = {
             "model": self.served_by.model,
             "adapter_sha256": self.served_by.adapter_sha256,
+            "base_revision": self.served_by.base_revision,
             "prompts_sha256": prompts.prompts_sha256(),
             "criteria": [one.model_dump(exclude={"generated"}) for one in self.read_out()],
             "sees": [criterion.sees for criterion in self.criteria],

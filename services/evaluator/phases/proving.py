@@ -73,7 +73,7 @@ async def _resolve(name: str, run: Run, before: Mapping[str, str]) -> str:
 async def _served(run: Run) -> Served:
     listed = await patiently(run.peers.generator.models, seconds=run.settings.answer_patience_s)
     return {
-        card.id: card.model_dump(include={"owned_by", "sha256", "max_model_len"})
+        card.id: card.model_dump(include={"owned_by", "sha256", "base_revision", "max_model_len"})
         for card in listed.data
     }
 

@@ -119,10 +119,7 @@ def check_targets(pairs: Mapping[str, LoraPair], allowed: tuple[str, ...] | None
 def base_shapes(model: str) -> dict[str, Shape]:
     """Names and shapes of the base model's weights; ``model`` is a folder or Hugging Face id."""
     try:
-        folder = Path(model)
-        if not folder.is_dir():
-            folder = _cached(model) or folder
-        if folder.is_dir():
+        if (folder := local_folder(model)) is not None:
             files = sorted(folder.glob("*.safetensors"))
             shapes = {name: s for file in files for name, s in tensor_shapes(file).items()}
         else:
@@ -146,7 +143,10 @@ def _hosted_shapes(model: str) -> dict[str, Shape]:
     }
 
 
-def _cached(model: str) -> Path | None:
+def local_folder(model: str) -> Path | None:
+    """Where a model's weights are on this machine; ``model`` is a folder or Hugging Face id."""
+    if (folder := Path(model)).is_dir():
+        return folder
     try:
         return Path(
             snapshot_download(model, allow_patterns=["*.safetensors"], local_files_only=True)

@@ -1,6 +1,5 @@
 """How a run's batches are made here: of how many examples at once, and on what."""
 
-import hashlib
 import math
 import os
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
+from services.common import weights
 from services.trainer.batching import MICRO_BATCH_TOKENS, merges, micro_batch
 from services.trainer.training import compiling
 from services.trainer.training.config import Plan, RunConfig
@@ -43,7 +43,7 @@ def make_plan(config: RunConfig, base: PreTrainedModel, lengths: Sequence[int]) 
         processes=WORLD,
         device=torch.cuda.get_device_name() if on_gpu() else "cpu",
         dtype=str(dtype()).removeprefix("torch."),
-        base_model_revision=revision(config.base_model_path, base),
+        base_model_revision=_revision(config.base_model_path, base),
         torch_compile=compiling.is_worth_it(asked, base, lengths, on_gpu=on_gpu()),
         # FSDP, which is of several processes, lays weights out in its own way.
         merged=WORLD == 1 and merges(asked, share, sum(lengths) / len(lengths), kind),
@@ -53,13 +53,6 @@ def make_plan(config: RunConfig, base: PreTrainedModel, lengths: Sequence[int]) 
     return plan
 
 
-def revision(path: str, base: PreTrainedModel) -> str:
-    """The commit a model came from, else a hash over the weights of its folder."""
+def _revision(path: str, base: PreTrainedModel) -> str:
     commit = getattr(base.config, "_commit_hash", None)
-    if commit is not None:
-        return str(commit)
-    digest = hashlib.sha256()
-    for file in sorted(Path(path).glob("*.safetensors")):
-        with file.open("rb") as weights:
-            digest.update(hashlib.file_digest(weights, "sha256").digest())
-    return f"sha256:{digest.hexdigest()}"
+    return str(commit) if commit is not None else weights.revision(Path(path))

@@ -47,6 +47,8 @@ def test_what_the_answer_depends_on_makes_another_question() -> None:
         key(temperature=1.0),
         key(temperature=1.0, seed=7),
         key(served={"max_model_len": 8192}),
+        key(served={"base_revision": "sha256:ab"}),
+        key(served={"base_revision": "sha256:cd"}),
         *(key(passage=PASSAGE | {name: "other"}) for name in ("id", "title", "text")),
     ]
     assert len(set(others)) == len(others)

@@ -3,11 +3,13 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
+from services.common.weights import revision
 from tests.services.generator.conftest import BASE, StartGenerator
 from tests.services.generator.registry import Registry
 from tests.services.generator.upstream import Upstream
@@ -38,6 +40,28 @@ def test_an_answer_says_in_a_header_which_model_gave_it(generator: str, stream: 
     response = httpx.post(f"{generator}/v1/chat/completions", json={**ASK, "stream": stream})
     assert response.headers["x-fineproof-model"] == BASE
     assert "x-fineproof-adapter-sha256" not in response.headers
+
+
+def test_an_answer_and_the_models_card_name_the_base_models_weights(
+    generator: str, tmp_path: Path
+) -> None:
+    expected = revision(tmp_path / "base")
+    deadline = time.monotonic() + 30
+    while (card := httpx.get(f"{generator}/v1/models/{BASE}").json())["base_revision"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert card["base_revision"] == expected
+    answer = httpx.post(f"{generator}/v1/chat/completions", json=ASK)
+    assert answer.headers["x-fineproof-base-revision"] == expected
+
+
+def test_where_no_weights_can_be_read_the_base_model_answers_without_a_name(
+    start_generator: StartGenerator, upstream: Upstream
+) -> None:
+    url = start_generator(upstream.url, base_model_path="/nowhere/at/all")
+    answer = httpx.post(f"{url}/v1/chat/completions", json=ASK)
+    assert answer.status_code == 200
+    assert "x-fineproof-base-revision" not in answer.headers
 
 
 def test_a_stream_is_relayed_as_it_comes(generator: str) -> None:

@@ -52,4 +52,8 @@ def test_headers_hold_any_name() -> None:
         "X-Fineproof-Model": ADAPTER,
         "X-Fineproof-Adapter-Sha256": "ab",
     }
-    assert Served("Modèle 7\n", None).headers == {"X-Fineproof-Model": "Mod%C3%A8le%207%0A"}
+    assert Served("base", base_revision="sha256:cd").headers == {
+        "X-Fineproof-Model": "base",
+        "X-Fineproof-Base-Revision": "sha256:cd",
+    }
+    assert Served("Modèle 7\n").headers == {"X-Fineproof-Model": "Mod%C3%A8le%207%0A"}

@@ -48,6 +48,7 @@ class World:
         default_factory=lambda: {BASE: None, TUNED: SHA, ALIAS: SHA}
     )
     answering_sha256: str | None = SHA
+    base_revision: str | None = "sha256:ab"
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     files_away: int = 0
     asked: list[Body] = field(default_factory=list)
@@ -70,7 +71,8 @@ def generator_app(world: World) -> FastAPI:
     def model(name: str) -> Model:
         if name not in world.served_sha256:
             raise NotFound("No such model.", code="model_not_found")
-        return Model(id=name, created=0, sha256=world.served_sha256[name])
+        sha256 = world.served_sha256[name]
+        return Model(id=name, created=0, sha256=sha256, base_revision=world.base_revision)
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
@@ -84,6 +86,8 @@ def generator_app(world: World) -> FastAPI:
             raise error
         adapted = world.served_sha256[body["model"]] is not None
         headers = {"X-Fineproof-Model": body["model"]}
+        if world.base_revision is not None:
+            headers["X-Fineproof-Base-Revision"] = world.base_revision
         if adapted and world.answering_sha256:
             headers["X-Fineproof-Adapter-Sha256"] = world.answering_sha256
         answer = world.raw(body) if world.raw else completion(body["model"], world.speak(body))

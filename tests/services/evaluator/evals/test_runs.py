@@ -206,6 +206,16 @@ async def test_other_weights_than_those_asked_for_fail_the_run(bench: Bench) -> 
     assert run.result_counts.total == 0
 
 
+async def test_a_base_model_of_other_weights_is_asked_anew(bench: Bench) -> None:
+    await bench.finish(sampled())
+    asked = len(bench.world.asked)
+    await bench.finish(sampled())
+    assert len(bench.world.asked) == asked
+    bench.world.base_revision = "sha256:cd"
+    await bench.finish(sampled())
+    assert len(bench.world.asked) == 2 * asked
+
+
 async def test_a_run_that_is_taken_up_again_holds_on_to_the_weights_it_began_with(
     bench: Bench,
 ) -> None:

@@ -61,6 +61,7 @@ class FakeJudge:
     tells: bool = True
     reasons: bool = False
     adapter_sha256: str | None = None
+    base_revision: str | None = None
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     asked: Counter[str] = field(default_factory=Counter)
@@ -101,6 +102,8 @@ class FakeJudge:
         headers = {"X-Fineproof-Model": body["model"]}
         if self.adapter_sha256 is not None:
             headers["X-Fineproof-Adapter-Sha256"] = self.adapter_sha256
+        if self.base_revision is not None:
+            headers["X-Fineproof-Base-Revision"] = self.base_revision
         return JSONResponse(self._completion(body, prompt, fault), headers=headers)
 
     def _refusal(self, body: dict[str, Any]) -> Response | None:

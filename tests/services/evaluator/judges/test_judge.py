@@ -4,6 +4,7 @@ import pytest
 
 from services.common.contracts.exam import PLAIN_STEPS
 from services.common.errors import FineproofError
+from services.evaluator.judges.asking import JudgeChanged
 from services.evaluator.judges.judge import Form, Judge
 from services.evaluator.judges.prompts import Subject
 from tests.services.evaluator.judges.conftest import Meet, Notebook
@@ -11,6 +12,7 @@ from tests.services.evaluator.judges.fake import STEPS, FakeJudge
 
 RIGHT = Subject("Which city?", "Oslo.", "It is Oslo.")
 WRONG = Subject("Which city?", "Oslo.", "It is Bergen.")
+OTHER = Subject("Which city?", "Oslo.", "It is Stavanger.")
 
 
 def forms(judge: Judge, *subjects: Subject) -> list[Form]:
@@ -91,7 +93,22 @@ async def test_what_makes_another_judge_makes_another_hash(met: Meet, fake: Fake
     hashes = {(await met(**({"metrics": ["accuracy"]} | changes))).sha256 for changes in CHANGES}
     fake.adapter_sha256 = "ab" * 32
     hashes.add((await met(metrics=["accuracy"])).sha256)
-    assert len(hashes) == len(CHANGES) + 1
+    for fake.base_revision in ("sha256:ab", "sha256:cd"):
+        hashes.add((await met(metrics=["accuracy"])).sha256)
+    assert len(hashes) == len(CHANGES) + 3
+
+
+async def test_a_base_model_of_other_weights_is_another_judge(met: Meet, fake: FakeJudge) -> None:
+    fake.base_revision = "sha256:ab"
+    judge = await met(metrics=["accuracy"])
+    await judge.score(forms(judge, RIGHT))
+    fake.base_revision = None  # a generator that was restarted has not read its weights yet
+    await judge.score(forms(judge, WRONG))
+    fake.base_revision = "sha256:cd"
+    with pytest.raises(ExceptionGroup) as raised:
+        await judge.score(forms(judge, OTHER))
+    told = r"is now a base model sha256:cd, but it was a base model sha256:ab"
+    assert raised.group_contains(JudgeChanged, match=told)
 
 
 CHANGES: list[dict[str, object]] = [
