@@ -75,7 +75,8 @@ def _estimate(found: ExamEstimate | None) -> str:
 
 
 def _verdict(name: str, exam: Exam) -> Text:
+    model = "" if name == exam.model else f" ({exam.model})"
     if exam.qualified:
-        return Text.assemble((f"{name} passes", "bold green"), f" ({exam.model})")
+        return Text.assemble((f"{name} passes", "bold green"), model)
     reasons = " ".join(reason.message for reason in exam.reasons)
-    return Text.assemble((f"{name} does not pass", "bold red"), f" ({exam.model}): {reasons}")
+    return Text.assemble((f"{name} does not pass", "bold red"), f"{model}: {reasons}")

@@ -154,7 +154,7 @@ def test_an_exam_is_shown_as_a_table_with_the_reasons_for_a_no(
     assert "Exam by accuracy" in said
     assert "Exam by completeness" in said
     assert "right against wrong, AUC" in said
-    assert f"{BASE} does not pass" in said
+    assert f"{BASE} does not pass: accuracy" in said
     assert "rank agreement with the known order" in said
     (ask,) = stack.exams
     assert (ask.max_items, ask.runs, ask.steps) == (30, 5, {})
