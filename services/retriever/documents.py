@@ -62,6 +62,8 @@ class Files:
         for text in texts:
             for start, end in chunks(text, embedder.words, size=cut.size, overlap=cut.overlap):
                 chunk = text[start:end]
+                if not chunk.strip():  # a page of blanks says nothing
+                    continue
                 lead = len(chunk) - len(chunk.lstrip())
                 rows.add(
                     Row(

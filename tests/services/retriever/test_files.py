@@ -78,6 +78,15 @@ def test_content_says_once_what_chunks_share(library: Library, stores: Stores) -
     assert stores.retrieve(store.id).usage_bytes > len(text)
 
 
+def test_pages_of_blanks_are_no_passages(library: Library, stores: Stores) -> None:
+    file_id = library.upload("a.txt", f"Alpha beta.{' ' * 30_000}Gamma.{chr(10) * 30_000}Delta.")
+    store = stores.create(file_ids=[file_id])
+    library.work()
+    parts = [part.text for part in stores.files.content(file_id, vector_store_id=store.id)]
+    assert parts == ["Alpha beta.", "Gamma.", "Delta."]
+    assert (stores.retrieve(store.id).model_extra or {})["passages"] == 3
+
+
 def test_a_broken_file_fails_alone_and_says_why(library: Library, stores: Stores) -> None:
     sent = {
         "good.docx": docx_of(["The lathe is in hall two."]),
