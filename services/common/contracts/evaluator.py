@@ -147,7 +147,8 @@ class ReportDataset(Wire):
 
 
 class ReportArm(Wire):
-    """``adapter``, ``recipe`` and ``sha256`` are null for a base model.
+    """``adapter``, ``recipe`` and ``sha256`` are null for a base model; ``base_revision`` names the
+    weights of the base model, beneath an adapter too, and is null for a model of another host.
 
     ``alias`` is what the experiment named where it stood for ``model``; ``training_seed`` and
     ``job_id`` say how an adapter was made that the experiment itself has made."""
@@ -157,6 +158,7 @@ class ReportArm(Wire):
     adapter: str | None
     recipe: str | None
     sha256: str | None
+    base_revision: str | None = None
     alias: str | None = None
     training_seed: int | None = None
     job_id: str | None = None

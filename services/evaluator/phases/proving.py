@@ -80,13 +80,15 @@ async def _served(run: Run) -> Served:
 
 async def _prove(member: Member, run: Run, before: Mapping[str, str], served: Served) -> ProvenArm:
     if not is_adapter(member.model):
+        card = served.get(member.model, {})
         return ProvenArm(
             name=member.arm,
             model=member.model,
             adapter=None,
             recipe=None,
             sha256=None,
-            served=served.get(member.model, {}),
+            base_revision=card.get("base_revision"),
+            served=card,
         )
     name = await _resolve(member.model, run, before)
     adapter = await patiently(
@@ -105,6 +107,7 @@ async def _prove(member: Member, run: Run, before: Mapping[str, str], served: Se
             "measured in its place.",
             code="adapter_no_effect",
         )
+    card = served.get(adapter.base_model, {})
     return ProvenArm(
         name=member.arm,
         model=name,
@@ -112,10 +115,11 @@ async def _prove(member: Member, run: Run, before: Mapping[str, str], served: Se
         adapter=adapter.id,
         recipe=adapter.recipe,
         sha256=adapter.sha256,
+        base_revision=card.get("base_revision"),
         training_seed=member.training_seed,
         job_id=member.job_id,
         proofs=adapter.proofs,
-        served=served.get(adapter.base_model, {}),
+        served=card,
     )
 
 

@@ -59,7 +59,9 @@ def generator_app(world: World) -> FastAPI:
 
     @app.get("/v1/models")
     def models() -> ModelList:
-        return ModelList(data=[Model(id=BASE, created=0, max_model_len=world.window)])
+        return ModelList(
+            data=[Model(id=BASE, created=0, base_revision="sha256:ab", max_model_len=world.window)]
+        )
 
     @app.get("/v1/adapters/aliases/{name}")
     def alias(name: str) -> Alias:

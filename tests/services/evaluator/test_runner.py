@@ -48,6 +48,7 @@ async def test_the_report_says_what_was_measured_on_what(bench: Bench) -> None:
     assert (report.dataset.items, report.dataset.clusters) == (ITEMS, DOCUMENTS)
     assert report.counts.model_dump() == {"items": ITEMS, "answers": ANSWERS, "unscored": 0}
     assert [arm.sha256 for arm in report.arms] == [None, SHA, SHA]
+    assert {arm.base_revision for arm in report.arms} == {"sha256:ab"}
     assert {(proof.adapter, proof.replica) for proof in report.adapter_proofs} == {
         (arm.adapter, replica) for arm in report.arms if arm.adapter for replica in REPLICAS
     }
