@@ -119,8 +119,9 @@ def create_app(settings: GeneratorSettings) -> FastAPI:
                 warm_up,
                 keep_idle=3600 * settings.adapter_cache_hours,
             )
+            app.state.naming = naming = asyncio.create_task(name_weights())
             keeping = (
-                asyncio.create_task(name_weights()),
+                naming,
                 asyncio.create_task(reconciler.keep(settings.reconcile_seconds)),
                 asyncio.create_task(limiter.keep()),
                 asyncio.create_task(aliases.follow(settings.reconcile_seconds)),
@@ -239,6 +240,9 @@ def _ready(app: FastAPI) -> None:
     fleet: Fleet = app.state.fleet
     if not fleet.healthy:
         raise not_ready("No vLLM replica serves the base model yet.")
+    if not app.state.naming.done():
+        # What is said before could not be told from another model's, and would be asked again.
+        raise not_ready("The base model's weights are being read, for their name.")
     settings: GeneratorSettings = app.state.settings
     if settings.warm_up and not any(replica.warm for replica in fleet.healthy):
         raise not_ready("vLLM is being asked through its first adapter; half a minute on a CPU.")

@@ -25,7 +25,7 @@ class Route:
 @dataclass(frozen=True)
 class Served:
     """Who answers: ``model`` is never an alias; ``sha256`` is null where no adapter is at work,
-    ``base_revision`` for a hosted model and until it is known."""
+    ``base_revision`` for a hosted model and where nobody can say."""
 
     model: str
     sha256: str | None = None

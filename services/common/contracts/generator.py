@@ -296,7 +296,7 @@ class Model(Wire):
     """OpenAI's model card; ``parent`` is an adapter's base, or the adapter an alias stands for.
 
     ``base_revision`` names the base model's weights, beneath an adapter too: a commit, or
-    ``sha256:`` and a hash; null for models of other hosts, and until the weights are read.
+    ``sha256:`` and a hash; null for models of other hosts, and where the weights cannot be read.
     """
 
     id: str

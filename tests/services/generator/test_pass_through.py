@@ -1,6 +1,7 @@
 """Chat and completions: bytes in, bytes out, and typed errors where vLLM fails."""
 
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from anyio.to_thread import run_sync
 
 from services.common.weights import revision
+from services.generator import main
 from tests.services.generator.conftest import BASE, StartGenerator
 from tests.services.generator.registry import Registry
 from tests.services.generator.upstream import Upstream
@@ -53,6 +56,28 @@ def test_an_answer_and_the_models_card_name_the_base_models_weights(
     assert card["base_revision"] == expected
     answer = httpx.post(f"{generator}/v1/chat/completions", json=ASK)
     assert answer.headers["x-fineproof-base-revision"] == expected
+
+
+def test_it_is_not_ready_before_it_can_name_its_weights(
+    start_generator: StartGenerator, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = threading.Event()
+
+    async def reading(_: str) -> str:
+        await run_sync(read.wait, 60)
+        return "sha256:ab"
+
+    monkeypatch.setattr(main, "base_revision", reading)
+    url = start_generator(upstream.url)
+    early = httpx.get(f"{url}/readyz")
+    assert (early.status_code, early.json()["error"]["code"]) == (503, "not_ready")
+    assert "weights" in early.json()["error"]["message"]
+    read.set()
+    deadline = time.monotonic() + 30
+    while httpx.get(f"{url}/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert httpx.get(f"{url}/v1/models/{BASE}").json()["base_revision"] == "sha256:ab"
 
 
 def test_where_no_weights_can_be_read_the_base_model_answers_without_a_name(

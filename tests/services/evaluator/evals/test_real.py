@@ -70,6 +70,7 @@ async def generator(
             transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=300
         ) as http,
     ):
+        await app.state.naming  # until then it is not ready
         yield GeneratorClient(http)
 
 
