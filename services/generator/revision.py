@@ -9,6 +9,9 @@ from services.generator.adapters.weights import local_folder
 
 log = get_logger(__name__)
 
+_HUB_SECONDS = 10
+"""How long the hub may be silent: the generator is not ready before."""
+
 
 async def base_revision(model: str) -> str | None:
     """The name of its weights (``weights.revision``), which are all read for it in a thread; None
@@ -22,4 +25,6 @@ async def base_revision(model: str) -> str | None:
 
 def _revision(model: str) -> str | None:
     folder = local_folder(model)
-    return weights.revision(folder) if folder is not None else model_info(model).sha
+    if folder is not None:
+        return weights.revision(folder)
+    return model_info(model, timeout=_HUB_SECONDS).sha
